@@ -1,0 +1,78 @@
+"""Seodang (서당): train, judge, look inside and use every system of the core deep-learning curriculum.
+
+    import seodang as sd
+    run = sd.train("digits-cnn")
+    run.scores, run.predict("seven.png")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Architecture": "seodang.models.base",
+    "Choice": "seodang.core.recipe",
+    "Config": "seodang.core.config",
+    "Dataset": "seodang.data.dataset",
+    "Facts": "seodang.core.inputs",
+    "Prediction": "seodang.tasks.task",
+    "Recipe": "seodang.core.recipe",
+    "Run": "seodang.api",
+    "SeodangError": "seodang.core.errors",
+    "Tally": "seodang.tasks.task",
+    "Task": "seodang.tasks.task",
+    "architectures": "seodang.models.base",
+    "datasets": "seodang.data.dataset",
+    "evaluate": "seodang.api",
+    "export": "seodang.api",
+    "look": "seodang.api",
+    "model": "seodang.api",
+    "optimizers": "seodang.train.optim",
+    "predict": "seodang.api",
+    "record": "seodang.layers.record",
+    "resume": "seodang.api",
+    "tasks": "seodang.tasks.task",
+    "train": "seodang.api",
+}
+
+__all__ = [
+    "Architecture",
+    "Choice",
+    "Config",
+    "Dataset",
+    "Facts",
+    "Prediction",
+    "Recipe",
+    "Run",
+    "SeodangError",
+    "Tally",
+    "Task",
+    "architectures",
+    "datasets",
+    "evaluate",
+    "export",
+    "look",
+    "model",
+    "optimizers",
+    "predict",
+    "record",
+    "resume",
+    "tasks",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562): `import seodang` costs no torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'seodang' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

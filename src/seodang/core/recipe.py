@@ -1,0 +1,149 @@
+"""Recipe: everything about a run, in one frozen record and one TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from seodang.core.config import Config, frozen
+
+LENGTHS = ("steps", "epochs", "minutes")
+
+
+class Choice(Config):
+    """A registered name and the settings written beside it, resolved later by a registry."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def with_settings(self, **changes: Any) -> Choice:
+        return Choice.of({**self.values(), **changes})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Train(Config):
+    """How long, how large, how often, on what."""
+
+    steps: int | None = Field(None, gt=0)
+    """Optimizer updates to make. One of steps, epochs and minutes is given."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training split."""
+    minutes: float | None = Field(None, gt=0)
+    """Training time, evaluations not counted. Not repeatable to the byte: clocks are not."""
+    batch_size: int | Literal["all"] = Field(64)
+    """Examples per update, over all devices; "all" is full-batch gradient descent."""
+    accumulate: int = Field(1, gt=0)
+    """Micro-batches per update. Changes memory, never the result."""
+    workers: int = Field(0, ge=0)
+    """Processes that read data kept on disk; 0 reads in the main process. Memory data needs none."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    devices: int | Literal["auto"] = "auto"
+    """How many devices of that kind (on a CPU: processes)."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several devices share the work: copies of the model (ddp) or shards of it (fsdp)."""
+    threads: int | Literal["auto"] = "auto"
+    """CPU threads for arithmetic. Kept in the run: results depend on it in the last bits."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of matrix products and convolutions. Weights are always float32."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Memory layout of images and convolutions."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile each network with torch.compile."""
+    clip: float | None = Field(None, gt=0)
+    """Largest allowed norm of a network's gradient."""
+    average: float | None = Field(None, gt=0, lt=1)
+    """Decay of the moving average of the weights; the average is what is evaluated and kept."""
+    log_every: int = Field(20, gt=0)
+    """Updates between two lines of progress."""
+    evaluate_every: int | Literal["epoch"] = "epoch"
+    """Updates between evaluations; 0 = only before and after."""
+    save_every: int | Literal["evaluate"] = "evaluate"
+    """Updates between checkpoints; "evaluate" = at every evaluation; 0 = only at the end."""
+    keep: int = Field(2, ge=2)
+    """Newest checkpoints kept, besides the best."""
+    patience: int | None = Field(None, gt=0)
+    """Stop after this many evaluations without improvement."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one length, not {len(given)} ({', '.join(given)})")
+        for name, least in (("batch_size", 1), ("devices", 1), ("threads", 1), ("evaluate_every", 0), ("save_every", 0)):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"{name} should be {least} or more, not {value}")
+        return self
+
+
+class Expected(Config):
+    """What `seodang check RECIPE --measure` wrote and compares with."""
+
+    machine: str
+    """Cores and processor, or the accelerator."""
+    date: str
+    """Day of the measurement, ISO 8601."""
+    commit: str
+    """Commit that was measured."""
+    minutes: float = Field(ge=0)
+    """Training time."""
+    scores: Mapping[str, float]
+    """Final scores on held-out data."""
+    at_least: Mapping[str, float] = {}
+    """What a re-run must reach, where more is better."""
+    at_most: Mapping[str, float] = {}
+    """What a re-run must not exceed; `minutes` may stand here too."""
+
+
+class Recipe(Config):
+    """The full description of a run."""
+
+    name: str
+    """What the run is called."""
+    about: str = ""
+    """One sentence on what it shows."""
+    model: Choice
+    """Architecture and its settings."""
+    data: Choice
+    """Dataset and its settings."""
+    task: Choice
+    """What is learned: losses, scores, answers."""
+    optimizer: Choice
+    """Update rule, learning rate and schedule."""
+    train: Train = Train()
+    """Length, batch, devices, evaluation, saving."""
+    seed: int = Field(0, ge=0)
+    """Decides initial weights, order of the data, augmentation, dropout and splits."""
+    expected: Expected | None = None
+    """Measured result."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _freeze(cls, value: Any) -> Any:
+        return frozen(value)
+
+    def written(self) -> dict[str, Any]:
+        """Return what a recipe file holds: everything that was set, the choices whole."""
+        values = super().written()
+        for section in ("model", "data", "task", "optimizer"):
+            values[section] = getattr(self, section).values()
+        return values
+
+    def digest(self) -> str:
+        """Return a fingerprint of everything that decides the result."""
+        deciding = self.replace(name="", about="", expected=None).values()
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

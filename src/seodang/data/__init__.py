@@ -1,0 +1,1 @@
+"""Datasets: splits, facts about themselves, and batches."""

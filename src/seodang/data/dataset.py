@@ -1,0 +1,234 @@
+"""Datasets, examples, and the loader: the order of epoch e depends on (seed, e) alone.
+
+A position in the data is two whole numbers, so a run resumes exactly and without replaying. Whatever is
+random about a batch (augmentation, where a window of text begins) is drawn from (seed, epoch, index) for
+the whole batch, of which every rank takes its rows: one device and eight see the same pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seodang.core.config import Config
+from seodang.core.inputs import Facts
+from seodang.core.registry import Registry
+
+SPLITS = ("train", "valid", "test")
+
+
+class ImageBatch(NamedTuple):
+    """`images` (B, C, H, W), normalised; `labels` (B,), or None where there are none."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+class TableBatch(NamedTuple):
+    """`features` (B, D); `targets` (B,) class numbers or (B, K) standardised quantities."""
+
+    features: Tensor
+    targets: Tensor
+
+
+class TokenBatch(NamedTuple):
+    """`tokens` (B, T); `targets` (B, T) the next token at each place, -1 where nothing counts."""
+
+    tokens: Tensor
+    targets: Tensor
+
+
+Batch: TypeAlias = tuple[Any, ...]
+
+
+class Draws:
+    """Random numbers for one batch of `total` examples, of which this rank holds `rows`."""
+
+    def __init__(self, seed: int, epoch: int, index: int, total: int, rows: slice) -> None:
+        self._key = (seed, epoch, index)
+        self._total, self._rows = total, rows
+        self._generator: torch.Generator | None = None
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Return float32 (B, *shape), uniform in [low, high)."""
+        values = torch.rand(self._total, *shape, generator=self.generator)
+        return values[self._rows] * (high - low) + low
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return float32 (B, *shape), standard normal."""
+        return torch.randn(self._total, *shape, generator=self.generator)[self._rows]
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        """Return int64 (B, *shape), uniform in low … high - 1."""
+        return torch.randint(low, high, (self._total, *shape), generator=self.generator)[self._rows]
+
+    @property
+    def generator(self) -> torch.Generator:
+        if self._generator is None:
+            self._generator = generator(*self._key)
+        return self._generator
+
+
+def generator(*key: int | str) -> torch.Generator:
+    """Return a CPU generator that depends on `key` alone."""
+    seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little", signed=True)
+    return torch.Generator().manual_seed(seed)
+
+
+class Examples(Protocol):
+    """The examples of one split."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Tensor, draws: Draws | None) -> Batch:
+        """Return the examples with these row numbers; `draws` is None where nothing may be random."""
+        ...
+
+
+class MemoryExamples:
+    """Examples held as tensors, batched by index."""
+
+    def __init__(self, kind: type[Batch], *fields: Tensor | None) -> None:
+        self.kind, self.fields = kind, fields
+
+    def __len__(self) -> int:
+        assert self.fields[0] is not None
+        return len(self.fields[0])
+
+    def batch(self, rows: Tensor, draws: Draws | None) -> Batch:
+        return self.kind(*(None if field is None else field[rows] for field in self.fields))
+
+
+class Dataset:
+    """Gives splits, facts about itself, and batches. Subclasses are registered in `datasets`.
+
+    The class is made with its settings; nothing is read before `prepare`.
+    """
+
+    kinds: tuple[str, ...] = ("classification",)
+    """Tasks it can serve."""
+
+    def __init__(self, settings: Config, seed: int = 0) -> None:
+        self.settings, self.seed = settings, seed
+
+    facts: Facts
+    adopted: Facts | None = None
+
+    def adopt(self, facts: Facts | None) -> None:
+        """Read with the statistics, classes and columns a model was trained with, instead of finding them anew."""
+        self.adopted = facts
+
+    def prepare(self) -> None:
+        """Find, verify, read. Runs once, before anything asks for facts or splits."""
+
+    def split(self, name: str) -> Examples:
+        """Return the examples of ``"train"``, ``"valid"`` or ``"test"``."""
+        raise KeyError(name)
+
+
+datasets: Registry[Dataset] = Registry("dataset", "seodang.data")
+
+
+class Loader:
+    """Batches of a split for ever, epoch after epoch; every rank takes its part of each.
+
+    The last batch of an epoch may be smaller, so that no example is left out. A last batch of a single
+    example is joined with the one before (no batch statistics can be taken of one), and one with fewer
+    examples than ranks is dropped.
+    """
+
+    def __init__(
+        self, examples: Examples, batch_size: int, seed: int, rank: int = 0, world: int = 1, workers: int = 0,
+        timeout: float = 120.0,
+    ) -> None:  # fmt: skip
+        self.examples, self.seed, self.rank, self.world = examples, seed, rank, world
+        self.batch_size, self.workers, self.timeout = min(batch_size, len(examples)), workers, timeout
+        self.epoch = self.index = 0
+        self._iterator: Iterator[Batch] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        full, left = divmod(len(self.examples), self.batch_size)
+        return full + int(left >= max(self.world, 2)) or 1
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._iterator is None:
+            self._iterator = self._epoch(self.epoch, self.index, self.workers)
+        batch = next(self._iterator)
+        self.index += 1
+        if self.index == len(self):
+            self.epoch, self.index, self._iterator = self.epoch + 1, 0, None
+        return batch
+
+    def peek(self) -> Batch:
+        """Return the first batch of the first epoch, without taking it."""
+        return next(self._epoch(0, 0, workers=0))
+
+    def state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "index": self.index}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.epoch, self.index, self._iterator = state["epoch"], state["index"], None
+
+    def _epoch(self, epoch: int, start: int, workers: int) -> Iterator[Batch]:
+        order = torch.randperm(len(self.examples), generator=generator(self.seed, epoch))
+        chunks = list(order.split(self.batch_size))
+        if len(chunks) > len(self) and len(chunks[-1]) == 1:
+            chunks[-2:] = [torch.cat(chunks[-2:])]
+        plan = [(epoch, index, chunk) for index, chunk in enumerate(chunks[: len(self)])][start:]
+        if not workers:
+            return map(self._fetch, plan)
+        return iter(DataLoader(_Fetched(self, plan), batch_size=None, num_workers=workers, timeout=self.timeout,
+                               generator=generator("workers")))  # fmt: skip
+
+    def _fetch(self, item: tuple[int, int, Tensor]) -> Batch:
+        epoch, index, chunk = item
+        base, more = divmod(len(chunk), self.world)
+        start = self.rank * base + min(self.rank, more)
+        rows = slice(start, start + base + int(self.rank < more))
+        return self.examples.batch(chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows))
+
+
+class _Fetched:
+    """The batches of an epoch as a map-style dataset, for worker processes."""
+
+    def __init__(self, loader: Loader, plan: list[tuple[int, int, Tensor]]) -> None:
+        self.fetch, self.plan = loader._fetch, plan
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.fetch(self.plan[index])
+
+
+def in_order(examples: Examples, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    """Yield every example of a split once, in order; ranks get equal numbers of batches, some empty."""
+    for chunk in torch.arange(len(examples)).split(batch_size):
+        yield examples.batch(chunk.tensor_split(world)[rank], None)
+
+
+def map_tensors(batch: Batch, change: Any) -> Batch:
+    """Return the batch with `change` applied to each tensor."""
+    return type(batch)(*(None if field is None else change(field) for field in batch))  # type: ignore[call-arg]
+
+
+def micro_batches(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into at most `parts` batches of nearly equal size, none of them empty."""
+    if parts == 1:
+        return [batch]
+    length = len(batch[0])
+    bounds = [round(length * part / parts) for part in range(parts + 1)]
+    return [
+        map_tensors(batch, lambda field, first=first, last=last: field[first:last])
+        for first, last in zip(bounds, bounds[1:], strict=False)
+        if last > first
+    ]

@@ -1,0 +1,1 @@
+"""Blocks used by two or more architectures, and the switch for looking inside."""

@@ -1,0 +1,1 @@
+"""Tasks: a batch becomes losses (sums), scores and answers people can read."""

@@ -1,0 +1,105 @@
+"""Task: turns a batch into losses, scores and human-readable answers. It yields sums; the trainer alone divides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seodang.core.config import Config
+from seodang.core.inputs import Facts
+from seodang.core.registry import Registry
+from seodang.data.dataset import Batch, Dataset, Loader
+
+
+class Tally(NamedTuple):
+    """A total and how many things it is over: adds over batches and ranks; the score is their ratio."""
+
+    total: Tensor | float
+    count: Tensor | float
+
+
+class Prediction(NamedTuple):
+    """An answer: `text` for people, `values` (JSON-able) for programs."""
+
+    text: str
+    values: Mapping[str, Any]
+
+
+class Task:
+    """Only `losses` and `predict` are required. Subclasses are registered in `tasks`.
+
+    Made with its settings and the facts of the data.
+    """
+
+    takes: tuple[str, ...] = ()
+    """Kinds of inputs it works on: image, table, vector, tokens, world. Empty: any."""
+    monitor: tuple[str, str] = ("loss", "min")
+    """The score that decides which checkpoint is best, and whether "min" or "max" is better."""
+    counts: str = "examples"
+    """What `size` counts, in the plural: for the speed people read."""
+
+    def __init__(self, settings: Config, facts: Facts) -> None:
+        self.settings, self.facts = settings, facts
+
+    def prepare(self, model: nn.Module, seed: int) -> None:
+        """Set up what the task itself keeps during training (a target network, fixed noise)."""
+
+    def networks(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Return what is trained: one optimizer each. Names are attributes of the model, or ``"model"`` for all of it."""
+        return {"model": model}
+
+    def batches(self, data: Dataset, model: nn.Module, loader: Loader | None) -> Iterable[Batch]:
+        """Return an endless stream of training batches with `state` and `restore`. Reinforcement learning acts here."""
+        assert loader is not None
+        return loader
+
+    def size(self, batch: Batch) -> Tensor | int:
+        """Return how many things the losses of this batch sum over."""
+        return len(batch[0])
+
+    def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        """Yield (network, SUM over the batch). After each, the trainer differentiates and steps that network."""
+        raise NotImplementedError(f"{type(self).__name__}.losses")
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Do what follows an update: `step` is the number of updates made."""
+
+    def score(self, model: nn.Module, batch: Batch) -> dict[str, Tally]:
+        """Return what is measured on a batch that is not trained on."""
+        with torch.no_grad():
+            (_, loss) = next(iter(self.losses(model, batch)))
+        return {"loss": Tally(loss, self.size(batch))}
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Tally]:
+        """Add `score` over all batches. Override for what does not add up batch by batch."""
+        sums: dict[str, Tally] = {}
+        for batch in batches:
+            for name, tally in self.score(model, batch).items():
+                old = sums.get(name)
+                sums[name] = tally if old is None else Tally(old.total + tally.total, old.count + tally.count)
+        return sums
+
+    def finish(self, scores: dict[str, float]) -> dict[str, float]:
+        """Derive scores from means (perplexity from loss), after adding over batches and ranks."""
+        return scores
+
+    def baseline(self, data: Dataset, split: str) -> dict[str, float] | None:
+        """Return what a simple method scores on the same split, to print beside; None if there is none."""
+        return None
+
+    def predict(self, model: nn.Module, inputs: str, **options: Any) -> Prediction:
+        """Answer about one input: a path, a sentence, a row."""
+        raise NotImplementedError(f"{type(self).__name__}.predict")
+
+    def state(self) -> dict[str, Any]:
+        """Return what must survive a resume: tensors and plain numbers, nested at will."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+
+
+tasks: Registry[Task] = Registry("task", "seodang.tasks")

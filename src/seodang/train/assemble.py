@@ -1,0 +1,60 @@
+"""From a recipe to model, task and data: the data's facts fill the model's blanks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import nn
+
+from seodang.core.errors import ConfigError
+from seodang.core.inputs import Facts
+from seodang.core.recipe import Choice, Recipe
+from seodang.data.dataset import Dataset, datasets
+from seodang.models.base import architectures
+from seodang.models.bundle import BundleRecord
+from seodang.tasks.task import Task, tasks
+from seodang.train.optim import UpdateRule, optimizers
+from seodang.train.randomness import seed_everything
+
+
+class Assembly(NamedTuple):
+    """Everything a trainer takes, made from one recipe."""
+
+    recipe: Recipe
+    data: Dataset
+    model: nn.Module
+    task: Task
+    rule: UpdateRule
+    record: BundleRecord
+
+
+def assemble(recipe: Recipe) -> Assembly:
+    """Read the data, and make the model and the task that fit it.
+
+    Raises: ConfigError, UnknownName or DataError; nothing has been written then.
+    """
+    for registry, choice in ((architectures, recipe.model), (tasks, recipe.task), (optimizers, recipe.optimizer)):
+        registry[choice.name]  # an unknown name is said before the data is read
+    rule = optimizers.make(recipe.optimizer)
+    data = datasets.make(recipe.data, None, recipe.seed)
+    data.prepare()
+    facts = data.facts
+    _check_kinds(recipe, facts)
+    task = tasks.make(recipe.task, facts.known(), facts)
+    seed_everything(recipe.seed)
+    model = architectures.make(recipe.model, facts.known())
+    settings = architectures.settings(recipe.model, facts.known())
+    record = BundleRecord(
+        model=Choice.of({"name": recipe.model.name, **settings.values()}), task=recipe.task, facts=facts
+    )
+    return Assembly(recipe, data, model, task, rule, record)
+
+
+def _check_kinds(recipe: Recipe, facts: Facts) -> None:
+    kind = facts.inputs.kind
+    for word, registry, choice in (("model", architectures, recipe.model), ("task", tasks, recipe.task)):
+        takes = getattr(registry[choice.name].maker, "takes", ())
+        if takes and kind not in takes:
+            raise ConfigError("{word}.name={name} takes {takes}, but the data '{data}' gives {kind}.",
+                              word=word, name=choice.name, takes=", ".join(takes), data=recipe.data.name,
+                              kind=kind)  # fmt: skip

@@ -1,0 +1,168 @@
+"""Save and restore everything a run is made of, without pickle: tensors to safetensors, the rest to JSON.
+
+    model.safetensors      the weights that are evaluated (the moving average, where there is one)   ┐ a bundle
+    model.json             architecture, task, facts                                                 ┘
+    optimizer.safetensors  moments as network/parameter/slot; raw weights as raw/name beside averages
+    random.safetensors     generator states, one row per rank; what the task and the data stream keep
+    state.json             step, position in the data, scores so far, scalars
+    manifest.json          size and SHA-256 of each, and what the result depends on in the last bits
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from seodang.core.errors import RunError
+from seodang.core.files import read_folder, write_folder
+from seodang.models.bundle import (
+    WEIGHTS,
+    BundleRecord,
+    bundle_files,
+    json_bytes,
+    load_weights,
+    read_tensors,
+    ties,
+)
+
+OPTIMIZER, RANDOM, STATE = "optimizer.safetensors", "random.safetensors", "state.json"
+
+
+def full(value: Tensor) -> Tensor:
+    """Return a tensor whole: the shards of every rank put together. All ranks must call it."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def placed_like(value: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor cut up and placed as `like` is."""
+    if isinstance(like, DTensor):
+        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+    return value.to(like.device)
+
+
+def optimizer_tensors(networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Return the moments of every optimizer under ``network/parameter/slot``."""
+    tensors = {}
+    for name, network in networks.items():
+        for parameter_name, parameter in network.named_parameters():
+            for slot, value in optimizers[name].state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"{name}/{parameter_name}/{slot}"] = full(value).detach().cpu().contiguous().clone()
+    return tensors
+
+
+def restore_optimizer(
+    networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer], tensors: Mapping[str, Tensor]
+) -> None:
+    parameters = {
+        f"{name}/{parameter_name}": (optimizers[name], parameter)
+        for name, network in networks.items()
+        for parameter_name, parameter in network.named_parameters()
+    }
+    for key, value in tensors.items():
+        path, _, slot = key.rpartition("/")
+        if path == "raw" or path not in parameters:
+            continue
+        optimizer, parameter = parameters[path]
+        whole = value.shape == parameter.shape and value.ndim > 0
+        optimizer.state[parameter][slot] = placed_like(value, parameter) if whole else value.to(parameter.device)
+
+
+def split_state(state: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of a nested state into `tensors` under their path; return the rest, JSON-able."""
+    if isinstance(state, Tensor):
+        tensors[path] = state.detach().cpu().contiguous().clone()
+        return {"$tensor": path}
+    if isinstance(state, Mapping):
+        return {key: split_state(value, f"{path}/{key}", tensors) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [split_state(value, f"{path}/{index}", tensors) for index, value in enumerate(state)]
+    return state
+
+
+def join_state(state: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Undo `split_state`."""
+    if isinstance(state, Mapping):
+        if set(state) == {"$tensor"}:
+            return tensors[state["$tensor"]]
+        return {key: join_state(value, tensors) for key, value in state.items()}
+    if isinstance(state, list):
+        return [join_state(value, tensors) for value in state]
+    return state
+
+
+class Checkpoint:
+    """Everything a trainer needs to go on, as read from disk."""
+
+    def __init__(self, path: Path, files: Mapping[str, bytes]) -> None:
+        self.path = path
+        self.weights = read_tensors(files[WEIGHTS], path / WEIGHTS)
+        self.optimizer = read_tensors(files[OPTIMIZER], path / OPTIMIZER)
+        tensors = read_tensors(files[RANDOM], path / RANDOM)
+        self.random = {key: value for key, value in tensors.items() if key.startswith("rank/")}
+        self.state: dict[str, Any] = join_state(json.loads(files[STATE]), tensors)
+        self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        files = read_folder(path)
+        for name in (WEIGHTS, OPTIMIZER, RANDOM, STATE):
+            if name not in files:
+                raise RunError("{path}: is a bundle, not a checkpoint: it has no {name}.", path=path, name=name)
+        return cls(path, files)
+
+    def random_of(self, rank: int) -> dict[str, Tensor]:
+        return {key.split("/")[1]: value[rank] for key, value in self.random.items()}
+
+    def load_model(self, model: nn.Module) -> None:
+        """Put the evaluated weights into an unsharded model."""
+        load_weights(model, self.weights, self.path / WEIGHTS)
+
+    def load_live(self, model: nn.Module) -> None:
+        """Put the weights that are trained into `model`: not the averages, where both exist. Shards take their part."""
+        tied = ties(model)
+        with torch.no_grad():
+            for name, value in model.state_dict().items():
+                if name not in tied:
+                    whole = self.optimizer.get(f"raw/{name}", self.weights[name])
+                    value.copy_(placed_like(whole, value))
+
+
+def write_checkpoint(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    tied: Mapping[str, str],
+    record: BundleRecord,
+    optimizer: Mapping[str, Tensor],
+    generators: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint folder: durable when this returns, absent if it raises."""
+    tensors = dict(generators)
+    plain = split_state(state, "state", tensors)
+    files = {
+        **bundle_files(weights, tied, record),
+        OPTIMIZER: save_tensors(dict(optimizer)),
+        RANDOM: save_tensors(tensors),
+        STATE: json_bytes(plain),
+    }
+    write_folder(path, files, facts)
+
+
+def code_digest() -> str:
+    """Return a fingerprint of the code that decides results."""
+    root = Path(__file__).parent.parent
+    total = hashlib.sha256()
+    for package in ("layers", "models", "data", "tasks", "train", "generate"):
+        for file in sorted((root / package).glob("*.py")):
+            total.update(file.name.encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:16]

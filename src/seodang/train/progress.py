@@ -1,0 +1,103 @@
+"""What the loop remembers between two lines of progress, and when it runs out of patience."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seodang.core.errors import ConfigError
+
+
+class Window:
+    """Sums since the last line of progress. They stay on the device: reading them is the one host sync."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, Tensor] = {}
+        self.things: Tensor | float = 0.0
+        self.all_things: Tensor | float = 0.0
+        self.seconds = 0.0
+        self.rate = 0.0
+        self.grad_norm: Tensor | float = 0.0
+        self._last: dict[str, float] = {}
+
+    def add_loss(self, network: str, total: Tensor) -> None:
+        self.losses[network] = self.losses[network] + total if network in self.losses else total
+
+    def add_step(self, things: Tensor | float, seconds: float, rate: float) -> None:
+        self.things = self.things + things
+        self.all_things = self.all_things + things
+        self.seconds += seconds
+        self.rate = rate
+
+    def last_loss(self, network: str) -> float | str:
+        return round(self._last[network], 6) if network in self._last else "?"
+
+    def close(self, devices: Any) -> dict[str, Any]:
+        """Return the averages and begin anew."""
+        things = float(self.things)
+        losses = {name: float(devices.sum(total)) / max(things, 1.0) for name, total in self.losses.items()}
+        values = {
+            "losses": losses,
+            "lr": self.rate,
+            "grad_norm": float(self.grad_norm),
+            "examples_per_second": round(things / self.seconds, 2) if self.seconds else 0.0,
+        }
+        self.losses, self.things, self.seconds, self._last = {}, 0.0, 0.0, losses
+        return values
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "losses": dict(self.losses), "things": float(self.things), "all_things": float(self.all_things),
+            "seconds": self.seconds, "last": self._last,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.losses = {name: value.to(device) for name, value in state["losses"].items()}
+        self.things, self.all_things = state["things"], state["all_things"]
+        self.seconds, self._last = state["seconds"], dict(state["last"])
+
+
+class Patience:
+    """Which evaluation was best, and how many have passed since."""
+
+    def __init__(self, monitor: tuple[str, str], limit: int | None, choose: bool) -> None:
+        if limit and not choose:
+            raise ConfigError("train.patience: needs a validation split to judge by, and this data has none.")
+        self.name, self.mode = monitor
+        self.limit, self.choose = limit, choose
+        self.best: float | None = None
+        self.waited = 0
+
+    def judge(self, scores: Mapping[str, float], step: int) -> bool:
+        """Take in an evaluation; return whether it is the best so far. Without a validation split none is."""
+        if not self.choose or self.name not in scores:
+            return False
+        value = scores[self.name]
+        better = value == value and (
+            self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        )
+        self.best, self.waited = (value, 0) if better else (self.best, self.waited + 1)
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        return self.limit is not None and self.waited >= self.limit
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
+
+def peak_memory_bytes(kind: str) -> int:
+    """Return the largest memory this process has held: on the device if that is a GPU, else resident."""
+    if kind == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

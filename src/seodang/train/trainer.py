@@ -1,0 +1,464 @@
+"""The only training loop in Seodang."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from seodang import __version__
+from seodang.core.errors import ConfigError, RunError, TrainingError
+from seodang.core.events import Evaluated, Event, Failed, Listener, Saved, Started, Stepped, Stopped
+from seodang.core.language import say
+from seodang.core.recipe import Recipe
+from seodang.core.run import RunFolder
+from seodang.data.dataset import Batch, Dataset, Loader, in_order, map_tensors, micro_batches
+from seodang.models.bundle import BundleRecord, ties
+from seodang.tasks.task import Task
+from seodang.train.checkpoint import Checkpoint, code_digest, full, optimizer_tensors, restore_optimizer, write_checkpoint
+from seodang.train.devices import Devices, machine
+from seodang.train.listeners import Audience
+from seodang.train.optim import Average, UpdateRule
+from seodang.train.progress import Patience, Window, peak_memory_bytes
+from seodang.train.randomness import kept_randomness, random_state, restore_random, seed_everything
+
+NUMERIC = ("seodang", "code", "recipe", "data", "torch", "cpu_capability", "device", "precision", "threads", "world")
+"""What the bytes of a result depend on: a resume with another value is refused, by name."""
+
+
+class Trainer:
+    """Fit a model to a task.
+
+    One run:
+
+        verify: two batches forward                  a broken task fails now, not in an hour
+        evaluate                                     step 0: what chance looks like
+        for each update:
+            take a batch, cut in micro-batches       → sizes → one all-reduce
+            for (network, loss) in task.losses:      forward, backward
+                clip, finite?, step
+            average the weights
+            task.after_step
+            Stepped                                  every `log_every`; one host sync
+            evaluate → Evaluated, keep the best      every `evaluate_every`
+            save → Saved                             every `save_every`
+            stop?                                    done, asked, out of patience, or not finite
+        evaluate, save, result
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, task: Task, data: Dataset, rule: UpdateRule, run: RunFolder,
+        record: BundleRecord, devices: Devices, listeners: Sequence[Listener] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:  # fmt: skip
+        self.recipe, self.task, self.data, self.rule, self.run = recipe, task, data, rule, run
+        self.record, self.devices, self.clock = record, devices, clock
+        self.train = train = recipe.train
+        recorders = [run.emit] if devices.main else []
+        self.audience = Audience([*recorders, *(listeners if devices.main else ())], devices.device)
+        self.step, self.seconds, self.finished = 0, 0.0, False
+        self.parameters = sum(weight.numel() for weight in model.parameters())
+        self.ties = ties(model)
+        self.stopped_by: int | None = None
+        """Number of the signal that asked to stop."""
+        self._stop_reason: str | None = None
+        self._evaluated_at = -1
+        self._scores: dict[str, float] = {}
+
+        self.loader = self._loader()
+        self._choose_precision(model)
+        self.model = devices.place(model)
+        seed_everything(recipe.seed + devices.rank)
+        task.prepare(self.model, recipe.seed)
+        self.networks = task.networks(self.model)
+        if train.accumulate > 1 and len(self.networks) > 1:
+            raise ConfigError("train.accumulate={count}: a task with several networks ({names}) takes whole batches.",
+                              count=train.accumulate, names=", ".join(self.networks))  # fmt: skip
+        devices.shard(self.networks, getattr(model, "blocks", ()))
+        self.view = devices.view(self.model, self.networks)
+        self.optimizers = {name: rule.build(network) for name, network in self.networks.items()}
+        self.average = Average(self.model, train.average) if train.average else None
+        self.stream: Any = task.batches(data, self.model, self.loader)
+        self.total = self._total_steps()
+        self.evaluate_every = self._evaluate_every()
+        self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None
+        self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
+        self.window = Window()
+        fused = all(optimizer.defaults.get("fused") for optimizer in self.optimizers.values())
+        self.deferred = devices.kind == "cuda" and fused
+        self.bad = torch.zeros((), device=devices.device)
+
+    # ------------------------------------------------------------------------------------------ the loop
+
+    def fit(self) -> None:
+        """Train to the end, or until stopped; afterwards the run holds checkpoints and, if finished, a result."""
+        self._tell(Started(self.step, self.total, {**self.devices.choices(), "parameters": self.parameters,
+                                                   "counts": self.task.counts}))  # fmt: skip
+        self.model.train()
+        if self.step == 0:
+            self._evaluate()
+        try:
+            while not self._ended():
+                self._update(next(self.stream))
+                if self.step % self.train.log_every == 0:
+                    self._log()
+                improved = bool(self.evaluate_every) and self.step % self.evaluate_every == 0 and self._evaluate()
+                if improved or self._save_due():
+                    self.save(improved)
+        except TrainingError as error:
+            self._tell(Failed(self.step, str(error)))
+            raise
+        self._finish()
+
+    def _update(self, batch: Batch) -> None:
+        began = self.clock()
+        rate = self.rule.rate(self.step, self.progress, self.total)
+        parts = micro_batches(map_tensors(batch, self.devices.move), self.train.accumulate)
+        total = self._total_size(parts)
+        scale = self.devices.world / total
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            for name, loss in self._losses(part, last):
+                if number == 0:
+                    self.optimizers[name].zero_grad()
+                self._refuse_non_finite(loss.detach(), name)
+                (loss * scale).backward()
+                self.window.add_loss(name, loss.detach())
+                if last:
+                    self.window.grad_norm = self._step(name, rate)
+        self.step += 1
+        if self.average:
+            self.average.update(self.step)
+        self.task.after_step(self.model, self.step)
+        passed = self.clock() - began
+        self.seconds += passed
+        self.window.add_step(total, passed, rate)
+
+    def _losses(self, batch: Batch, last: bool) -> Iterator[tuple[str, Tensor]]:
+        """Run the task's generator with mixed precision on inside it and off outside, where backward happens."""
+        losses = self.task.losses(self.view, batch)
+        while True:
+            with self.devices.autocast(), self.devices.synchronising(self.view, last):
+                item = next(losses, None)
+            if item is None:
+                return
+            yield item
+
+    def _total_size(self, parts: Sequence[Batch]) -> Tensor | float:
+        sizes = [self.task.size(part) for part in parts]
+        size = sum(sizes)
+        if self.devices.world == 1 and not isinstance(size, Tensor):
+            return float(max(size, 1))
+        size = torch.as_tensor(size, dtype=torch.float32, device=self.devices.device)
+        return self.devices.sum(size).clamp(min=1)
+
+    def _step(self, name: str, rate: float) -> Tensor:
+        """Clip, check and apply the gradient of one network; return its norm before clipping."""
+        optimizer = self.optimizers[name]
+        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
+        norm = full(torch.nn.utils.get_total_norm([weight.grad for weight in weights], foreach=True))
+        self._refuse_non_finite(norm, name)
+        if self.train.clip:
+            torch.nn.utils.clip_grads_with_norm_(weights, self.train.clip, norm, foreach=True)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        if self.deferred:
+            optimizer.grad_scale, optimizer.found_inf = None, self.bad  # type: ignore[attr-defined]
+        optimizer.step()
+        return norm
+
+    def _refuse_non_finite(self, value: Tensor, network: str) -> None:
+        """Stop before a loss or gradient that is not finite can reach the weights.
+
+        On a GPU nothing waits for the answer: a flag stays on the device, the fused optimizers leave the
+        weights alone while it is up, and it is read with the next line of progress.
+        """
+        if self.deferred:
+            self.bad = torch.maximum(self.bad, (~value.isfinite()).float())
+            return
+        if math.isfinite(value.item()):
+            return
+        self._fail_non_finite(network, value.item())
+
+    def _fail_non_finite(self, network: str, value: float | str) -> None:
+        good = self.run.checkpoints
+        back = say("The weights are as before this update; the last good checkpoint is {path}.",
+                   path=good[-1]) if good else say("There is no checkpoint yet.")  # fmt: skip
+        raise TrainingError(
+            "Step {step}: the loss or gradient of '{network}' is {value}, not a finite number (last finite loss: {loss}). "
+            "{back} Try a smaller optimizer.lr, train.clip=1, or look for bad values: seodang check --data …",
+            step=self.step + 1, network=network, value=value, loss=self.window.last_loss(network), back=back)  # fmt: skip
+
+    # --------------------------------------------------------------------------------- evaluate and save
+
+    def evaluate(self, split: str, limit: int | None = None) -> dict[str, float]:
+        """Return the scores on a split; nothing about the training changes."""
+        size = 256 if self.train.batch_size == "all" else max(self.train.batch_size, 256)
+        batches = in_order(self.data.split(split), size, self.devices.rank, self.devices.world)
+        moved = (map_tensors(batch, self.devices.move) for batch in islice(batches, limit))
+        with self._averaged():
+            return evaluate_model(self.model, self.task, moved, self.devices, self.recipe.seed)
+
+    def _evaluate(self) -> bool:
+        """Evaluate on the split that is watched; return whether it is the best so far."""
+        if self.split is None or self._evaluated_at == self.step:
+            return False
+        self._scores = self.evaluate(self.split)
+        self._evaluated_at = self.step
+        improved = self.patience.judge(self._scores, self.step)
+        self._tell(Evaluated(self.step, self.split, self._scores, improved, self._epoch()))
+        if self.patience.exhausted:
+            name = self.task.monitor[0]
+            self.stop(say("no better {name} on {split} for {count} evaluations",
+                          name=name, split=self.split, count=self.patience.limit))  # fmt: skip
+            self.finished = True
+        return improved and self.step > 0
+
+    def save(self, best: bool = False) -> None:
+        """Write a checkpoint; when this returns it is durable."""
+        self._read_flag()
+        path = self.run.checkpoint_path(self.step)
+        live = {name: full(value) for name, value in self.model.state_dict().items()}
+        shown, raw = live, {}
+        if self.average:
+            shown = {**live, **{name: full(value) for name, value in self.average.mean.items()}}
+            raw = {f"raw/{name}": live[name].detach().cpu().contiguous().clone() for name in self.average.mean}
+        moments = optimizer_tensors(self.networks, self.optimizers)
+        generators = {
+            f"rank/{name}": torch.stack(self.devices.gather(value))
+            for name, value in random_state(self.devices.device).items()
+        }
+        if self.devices.main:
+            if not path.exists():
+                write_checkpoint(path, shown, self.ties, self.record, {**moments, **raw}, generators, self._state(),
+                                 self.numeric_facts())  # fmt: skip
+            if best:
+                self.run.mark_best(path)
+            self._tell(Saved(self.step, path.name))
+            self.run.prune(self.train.keep)
+        self.devices.barrier()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "finished": self.finished,
+            "evaluated_at": self._evaluated_at,
+            "scores": self._scores,
+            "patience": self.patience.state(),
+            "window": self.window.state(),
+            "stream": self.stream.state(),
+            "task": self.task.state(),
+        }
+
+    def restore(self, checkpoint: Checkpoint, allow_drift: bool = False) -> None:
+        """Go back to where `checkpoint` was written.
+
+        Raises: RunError naming every fact that differs and would change the result.
+        """
+        facts = self.numeric_facts()
+        differ = [f"{name}: {checkpoint.manifest.get(name)} → {facts[name]}" for name in NUMERIC
+                  if checkpoint.manifest.get(name) != facts[name]]  # fmt: skip
+        if differ and not allow_drift:
+            raise RunError("{path}: going on here would not give the same result: {differ}. "
+                           "Put that back as it was, or accept it: --allow-numeric-drift",
+                           path=self.run.path, differ="; ".join(differ))  # fmt: skip
+        checkpoint.load_live(self.model)
+        if self.average:
+            for name, value in self.average.mean.items():
+                value.copy_(checkpoint.weights[name])
+        restore_optimizer(self.networks, self.optimizers, checkpoint.optimizer)
+        state = checkpoint.state
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.finished = state["finished"]
+        self._evaluated_at, self._scores = state["evaluated_at"], state["scores"]
+        self.patience.restore(state["patience"])
+        self.window.restore(state["window"], self.devices.device)
+        self.stream.restore(state["stream"])
+        self.task.restore(state["task"])
+        restore_random(checkpoint.random_of(self.devices.rank), self.devices.device)
+
+    def numeric_facts(self) -> dict[str, Any]:
+        """Return what the bytes of the result depend on; it is kept in every manifest."""
+        here = machine()
+        return {
+            "step": self.step,
+            "seodang": __version__,
+            "code": code_digest(),
+            "recipe": self.recipe.digest(),
+            "data": self.data.facts.digest,
+            "torch": here["torch"],
+            "cpu_capability": here["cpu_capability"],
+            "device": self.devices.kind,
+            "precision": self.devices.precision,
+            "threads": self.devices.threads,
+            "world": self.devices.world,
+        }
+
+    # -------------------------------------------------------------------------------------- ends of a run
+
+    def stop(self, reason: str) -> None:
+        """Ask the loop to save and end after the update it is in."""
+        self._stop_reason = self._stop_reason or reason
+
+    def _ended(self) -> bool:
+        if self._is_over():
+            self.finished = True
+            return True
+        if self.devices.main and self.step % self.train.log_every == 0 and self.run.stop_requested:
+            self.stop(say("asked to stop"))
+        asked = self._stop_reason is not None
+        if self.devices.world > 1 and self.step % self.train.log_every == 0:
+            return self.devices.agree(asked)  # all ranks must leave the loop at the same update
+        return asked and self.devices.world == 1
+
+    def _is_over(self) -> bool:
+        if self.finished:
+            return True
+        if self.total is not None:
+            return self.step >= self.total
+        return self.seconds >= (self.train.minutes or 0) * 60
+
+    def _finish(self) -> None:
+        improved = self.finished and self._evaluate()
+        if improved or not self.run.checkpoint_path(self.step).exists():
+            self.save(improved)
+        if not self.finished:
+            self._tell(Stopped(self.step, self._stop_reason or say("asked to stop"), finished=False))
+            return
+        reason = self._stop_reason or say("the end")
+        best = self.run.best or self.run.checkpoint_path(self.step)
+        if best != self.run.checkpoint_path(self.step):
+            checkpoint = Checkpoint.read(best)
+            checkpoint.load_live(self.model)
+            if self.average:
+                for name, value in self.average.mean.items():
+                    value.copy_(checkpoint.weights[name])
+        held_out = "test" if "test" in self.data.facts.sizes else self.split
+        same = held_out == self._evaluated_split() and best == self.run.checkpoint_path(self.step)
+        scores = self._scores if same else self.evaluate(held_out) if held_out else {}
+        if held_out:
+            self._tell(Evaluated(self.step, held_out, scores, epoch=self._epoch()))
+        result = {
+            "scores": scores,
+            "split": held_out,
+            "reason": reason,
+            "steps": self.step,
+            "best_step": int(best.name.removeprefix("step-")),
+            "parameters": self.parameters,
+            "train_seconds": round(self.seconds, 3),
+            "peak_memory_bytes": peak_memory_bytes(self.devices.kind),
+            f"{self.task.counts}_per_second": round(float(self.window.all_things) / self.seconds, 2) if self.seconds else None,
+            **self.devices.choices(),
+        }
+        if self.devices.main:
+            self.run.write_json("result.json", result)
+        self._tell(Stopped(self.step, reason, finished=True, result=result))
+
+    def _evaluated_split(self) -> str | None:
+        return self.split if self._evaluated_at == self.step else None
+
+    # -------------------------------------------------------------------------------------------- details
+
+    @property
+    def progress(self) -> float:
+        """How far the run is, 0…1."""
+        if self.total is not None:
+            return self.step / self.total
+        return min(1.0, self.seconds / ((self.train.minutes or 0) * 60))
+
+    def _log(self) -> None:
+        self._read_flag()
+        self._tell(Stepped(self.step, **self.window.close(self.devices), epoch=self._epoch(),
+                           progress=round(self.progress, 6), seconds=round(self.seconds, 4)))  # fmt: skip
+
+    def _read_flag(self) -> None:
+        if self.deferred and self.bad.item():
+            self._fail_non_finite(", ".join(self.networks), "nan")
+
+    def _tell(self, event: Event) -> None:
+        if self.devices.main:
+            self.audience.tell(event)
+
+    def _epoch(self) -> float:
+        return round(self.step / len(self.loader), 4) if self.loader else 0.0
+
+    def _save_due(self) -> bool:
+        every = self.train.save_every
+        if every == "evaluate":
+            return self._evaluated_at == self.step
+        return every > 0 and self.step % every == 0
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        if self.average is None:
+            yield
+            return
+        self.average.swap()
+        try:
+            yield
+        finally:
+            self.average.swap()
+
+    def _loader(self) -> Loader | None:
+        if "train" not in self.data.facts.sizes or self.data.facts.inputs.kind == "world":
+            return None
+        examples = self.data.split("train")
+        size = len(examples) if self.train.batch_size == "all" else self.train.batch_size
+        return Loader(examples, size, self.recipe.seed, self.devices.rank, self.devices.world, self.train.workers)
+
+    def _choose_precision(self, model: nn.Module) -> None:
+        """Run the first batch forward once, as a check and to count what an update costs."""
+        if self.loader is None:
+            return
+        batch = self.loader.peek()
+        with kept_randomness(self.devices.device), FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.eval()
+            for _ in self.task.losses(model, batch):
+                pass
+        convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        self.devices.decide(counter.get_total_flops(), convolutions)
+
+    def _total_steps(self) -> int | None:
+        if self.train.minutes is not None:
+            return None
+        if self.train.epochs is not None:
+            if self.loader is None:
+                raise ConfigError("train.epochs: this data has no epochs; give train.steps or train.minutes.")
+            return max(1, math.ceil(self.train.epochs * len(self.loader)))
+        return self.train.steps or 1000
+
+    def _evaluate_every(self) -> int:
+        every = self.train.evaluate_every
+        if every != "epoch":
+            return every
+        return len(self.loader) if self.loader else 0
+
+
+def evaluate_model(
+    model: nn.Module, task: Task, batches: Iterable[Batch], devices: Devices, seed: int
+) -> dict[str, float]:
+    """Return the scores of `model` on `batches`, added over batches and ranks.
+
+    The same numbers whenever it is called: its randomness starts from `seed`, and the generators are put back.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with kept_randomness(devices.device, seed), torch.no_grad(), devices.autocast():
+            tallies = task.evaluate(model, batches)
+    finally:
+        model.train(training)
+    scores = {}
+    for name, tally in tallies.items():
+        pair = torch.stack([torch.as_tensor(value, dtype=torch.float32).double().cpu() for value in tally])
+        total, count = devices.sum(pair.to(devices.device)).tolist()
+        scores[name] = total / count if count else float("nan")
+    return task.finish(scores)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from seodang.models.bundle import Bundle
-    from seodang.tasks.task import Prediction
-    from seodang.train.trainer import Trainer
+    from seodang.task.base import Prediction
+    from seodang.training.trainer import Trainer
 
 SECTIONS = ("model", "data", "task", "optimizer")
 
@@ -153,8 +153,8 @@ def registry_of(section: str) -> Any:
     """Return the registry a section of the recipe is looked up in."""
     from seodang.data.dataset import datasets  # lazy: 1 s
     from seodang.models.base import architectures
-    from seodang.tasks.task import tasks
-    from seodang.train.optim import optimizers
+    from seodang.task.base import tasks
+    from seodang.training.optim import optimizers
 
     return {"model": architectures, "data": datasets, "task": tasks, "optimizer": optimizers}[section]
 
@@ -185,7 +185,7 @@ def train(
     if plugin:
         load_plugin(plugin)
     resolved, notes = read_recipe(recipe, data, overrides, settings)
-    from seodang.train.devices import wanted_devices  # lazy: 1 s
+    from seodang.training.devices import wanted_devices  # lazy: 1 s
 
     launched = in_process_group()
     if not launched and wanted_devices(resolved.train) > 1:
@@ -194,7 +194,7 @@ def train(
         return Run(folder.path)
     if launched and run is None:
         raise ConfigError("torchrun: give every process the same folder: --run DIR")
-    from seodang.train.assemble import assemble
+    from seodang.training.assemble import assemble
 
     assembly = assemble(resolved)
     folder = _create_once(resolved, run)
@@ -218,8 +218,8 @@ def resume(
     if folder.result:
         raise RunError("{path}: is finished; there is nothing to resume. For a longer run: seodang train {path} train.steps=…",
                        path=folder.path)  # fmt: skip
-    from seodang.train.assemble import assemble  # lazy: 1 s
-    from seodang.train.devices import wanted_devices
+    from seodang.training.assemble import assemble  # lazy: 1 s
+    from seodang.training.devices import wanted_devices
 
     recipe = folder.recipe
     if not in_process_group() and wanted_devices(recipe.train) > 1:
@@ -244,9 +244,9 @@ def evaluation(
     if plugin:
         load_plugin(plugin)
     from seodang.data.dataset import datasets, in_order, map_tensors  # lazy: 1 s
-    from seodang.tasks.task import tasks
-    from seodang.train.devices import Devices
-    from seodang.train.trainer import evaluate_model
+    from seodang.task.base import tasks
+    from seodang.training.devices import Devices
+    from seodang.training.trainer import evaluate_model
 
     opened = open_run(run)
     bundle, recipe = opened.bundle(), opened.recipe
@@ -322,7 +322,7 @@ def open_run(run: str | Path | RunFolder) -> Run:
 def open_bundle(where: str | Path | RunFolder) -> tuple[Bundle, Any]:
     """Return the bundle of a run (its best), a checkpoint or a bundle folder, and its task."""
     from seodang.models.bundle import SETTINGS, Bundle  # lazy: 1 s
-    from seodang.tasks.task import tasks
+    from seodang.task.base import tasks
 
     path = where.path if isinstance(where, RunFolder) else Path(where)
     bundle = Bundle.read(path) if (path / SETTINGS).is_file() else open_run(path).bundle()
@@ -339,7 +339,7 @@ def newest_good(folder: RunFolder) -> Any:
     Raises: RunError if there were checkpoints and none of them is whole.
     """
     from seodang.core.files import disk
-    from seodang.train.checkpoint import Checkpoint  # lazy: 1 s
+    from seodang.training.checkpoint import Checkpoint  # lazy: 1 s
 
     found = folder.checkpoints
     for path in reversed(found):
@@ -364,7 +364,7 @@ def in_process_group() -> bool:
 
 def _create_once(recipe: Recipe, path: str | Path | None) -> RunFolder:
     """Rank 0 makes the folder; the others wait for it."""
-    from seodang.train.devices import Devices
+    from seodang.training.devices import Devices
 
     devices = Devices(recipe.train)
     if devices.main:
@@ -391,8 +391,8 @@ def _launch(folder: RunFolder, count: int, plugin: str | Path | None, allow_drif
 def _fit(
     assembly: Any, folder: RunFolder, listeners: Sequence[Listener], notes: Sequence[str], checkpoint: Any, allow_drift: bool
 ) -> Run:
-    from seodang.train.devices import Devices, machine  # lazy: 1 s
-    from seodang.train.trainer import Trainer
+    from seodang.training.devices import Devices, machine  # lazy: 1 s
+    from seodang.training.trainer import Trainer
 
     devices = Devices(assembly.recipe.train)
     run = Run(folder.path)

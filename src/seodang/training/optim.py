@@ -113,7 +113,7 @@ class RMSpropConfig(OptimizerConfig):
     """Keeps the division finite."""
 
 
-optimizers: Registry[UpdateRule] = Registry("optimizer", "seodang.train")
+optimizers: Registry[UpdateRule] = Registry("optimizer", "seodang.training")
 
 
 @optimizers.register({"sgd": SGDConfig(), "momentum": SGDConfig(momentum=0.9), "nesterov": SGDConfig(momentum=0.9, nesterov=True)})

@@ -9,7 +9,7 @@ import torch
 
 from seodang.core.events import Event, Listener
 from seodang.core.language import say
-from seodang.train.randomness import kept_randomness
+from seodang.training.randomness import kept_randomness
 
 
 class Audience:

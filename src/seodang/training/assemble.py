@@ -12,9 +12,9 @@ from seodang.core.recipe import Choice, Recipe
 from seodang.data.dataset import Dataset, datasets
 from seodang.models.base import architectures
 from seodang.models.bundle import BundleRecord
-from seodang.tasks.task import Task, tasks
-from seodang.train.optim import UpdateRule, optimizers
-from seodang.train.randomness import seed_everything
+from seodang.task.base import Task, tasks
+from seodang.training.optim import UpdateRule, optimizers
+from seodang.training.randomness import seed_everything
 
 
 class Assembly(NamedTuple):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from seodang.core.config import Config
 from seodang.data.dataset import Batch
 from seodang.data.reading import read_input
-from seodang.tasks.losses import cross_entropy
-from seodang.tasks.task import Prediction, Tally, Task, tasks
+from seodang.task.losses import cross_entropy
+from seodang.task.base import Prediction, Tally, Task, tasks
 
 
 class ClassificationConfig(Config):

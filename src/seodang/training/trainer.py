@@ -21,13 +21,13 @@ from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Batch, Dataset, Loader, in_order, map_tensors, micro_batches
 from seodang.models.bundle import BundleRecord, ties
-from seodang.tasks.task import Task
-from seodang.train.checkpoint import Checkpoint, code_digest, full, optimizer_tensors, restore_optimizer, write_checkpoint
-from seodang.train.devices import Devices, machine
-from seodang.train.listeners import Audience
-from seodang.train.optim import Average, UpdateRule
-from seodang.train.progress import Patience, Window, peak_memory_bytes
-from seodang.train.randomness import kept_randomness, random_state, restore_random, seed_everything
+from seodang.task.base import Task
+from seodang.training.checkpoint import Checkpoint, code_digest, full, optimizer_tensors, restore_optimizer, write_checkpoint
+from seodang.training.devices import Devices, machine
+from seodang.training.listeners import Audience
+from seodang.training.optim import Average, UpdateRule
+from seodang.training.progress import Patience, Window, peak_memory_bytes
+from seodang.training.randomness import kept_randomness, random_state, restore_random, seed_everything
 
 NUMERIC = ("seodang", "code", "recipe", "data", "torch", "cpu_capability", "device", "precision", "threads", "world")
 """What the bytes of a result depend on: a resume with another value is refused, by name."""

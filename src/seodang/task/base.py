@@ -102,4 +102,4 @@ class Task:
         """Take back what `state` returned."""
 
 
-tasks: Registry[Task] = Registry("task", "seodang.tasks")
+tasks: Registry[Task] = Registry("task", "seodang.task")

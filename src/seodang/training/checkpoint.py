@@ -162,7 +162,7 @@ def code_digest() -> str:
     """Return a fingerprint of the code that decides results."""
     root = Path(__file__).parent.parent
     total = hashlib.sha256()
-    for package in ("layers", "models", "data", "tasks", "train", "generate"):
+    for package in ("layers", "models", "data", "task", "training", "generate"):
         for file in sorted((root / package).glob("*.py")):
             total.update(file.name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]

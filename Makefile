@@ -1,0 +1,45 @@
+# Humans and CI run the same targets. Everything lives in .venv; a second run installs nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+CATALOGUES := $(wildcard src/seodang/locale/*/LC_MESSAGES/*.po)
+export SEODANG_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: help setup demo test check format messages bench measure clean
+
+help:      ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## make .venv and install Seodang and its tools into it
+
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(CATALOGUES)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## train a digit reader, look at its report, read a digit from a picture
+	@$(BIN)/python -m seodang train digits-cnn
+	@$(BIN)/python docs/examples/digit_picture.py runs/digit.png
+	@$(BIN)/python -m seodang predict "$$(ls -dt runs/*-digits-cnn-*/ | head -1)" runs/digit.png
+
+test: $(STAMP)  ## the whole suite (12 minutes at most on two cores)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## put every file in the house's layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## measurements beside other code, as ratios
+	$(BIN)/python -m benchmarks
+
+measure: $(STAMP)  ## re-run every shipped recipe and compare with what it promises
+	for recipe in $$($(BIN)/python -m seodang list recipes --json | $(BIN)/python -c "import json,sys; print(*[r['name'] for r in json.load(sys.stdin)])"); do \
+	  $(BIN)/python -m seodang check $$recipe --measure || exit 1; done
+
+clean:     ## remove .venv and caches; runs stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist build

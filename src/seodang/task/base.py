@@ -12,6 +12,7 @@ from seodang.core.config import Config
 from seodang.core.inputs import Facts
 from seodang.core.registry import Registry
 from seodang.data.dataset import Batch, Dataset, Loader
+from seodang.task.pictures import Picture
 
 
 class Tally(NamedTuple):
@@ -40,9 +41,16 @@ class Task:
     """The score that decides which checkpoint is best, and whether "min" or "max" is better."""
     counts: str = "examples"
     """What `size` counts, in the plural: for the speed people read."""
+    helper: str | None = None
+    """Name of a shipped bundle this task judges by; `equip` receives it before `prepare`."""
+    notes: tuple[str, ...] = ()
+    """What was decided while the task was made, for people: kept with the run."""
 
     def __init__(self, settings: Config, facts: Facts) -> None:
         self.settings, self.facts = settings, facts
+
+    def equip(self, helper: nn.Module, facts: Facts) -> None:
+        """Take the model of the shipped bundle `helper` names, and the facts of its data."""
 
     def prepare(self, model: nn.Module, seed: int) -> None:
         """Set up what the task itself keeps during training (a target network, fixed noise)."""
@@ -82,6 +90,10 @@ class Task:
                 sums[name] = tally if old is None else Tally(old.total + tally.total, old.count + tally.count)
         return sums
 
+    def evaluate_at_end(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, Tally]:
+        """Return what a finished model scores: `evaluate`, and what is too dear to compute along the way."""
+        return self.evaluate(model, batches)
+
     def finish(self, scores: dict[str, float]) -> dict[str, float]:
         """Derive scores from means (perplexity from loss), after adding over batches and ranks."""
         return scores
@@ -93,6 +105,10 @@ class Task:
     def predict(self, model: nn.Module, inputs: str, **options: Any) -> Prediction:
         """Answer about one input: a path, a sentence, a row."""
         raise NotImplementedError(f"{type(self).__name__}.predict")
+
+    def pictures(self, model: nn.Module, data: Dataset | None) -> list[Picture]:
+        """Return pictures of what the model makes; `data` is None where its examples are not at hand."""
+        return []
 
     def state(self) -> dict[str, Any]:
         """Return what must survive a resume: tensors and plain numbers, nested at will."""

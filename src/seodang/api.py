@@ -244,6 +244,7 @@ def evaluation(
     if plugin:
         load_plugin(plugin)
     from seodang.data.dataset import datasets, in_order, map_tensors  # lazy: 1 s
+    from seodang.models.bundle import equip
     from seodang.task.base import tasks
     from seodang.training.devices import Devices
     from seodang.training.trainer import evaluate_model
@@ -263,6 +264,7 @@ def evaluation(
     devices.precision = (opened.result or {}).get("precision", devices.precision)
     model = devices.place(bundle.model)
     task = tasks.make(bundle.record.task, bundle.record.facts.known(), bundle.record.facts)
+    equip(task)
     task.prepare(model, recipe.seed)
     batches = (map_tensors(batch, devices.move) for batch in in_order(dataset.split(split), 256))
     scores = evaluate_model(model, task, batches, devices, recipe.seed)
@@ -320,15 +322,24 @@ def open_run(run: str | Path | RunFolder) -> Run:
 
 
 def open_bundle(where: str | Path | RunFolder) -> tuple[Bundle, Any]:
-    """Return the bundle of a run (its best), a checkpoint or a bundle folder, and its task."""
-    from seodang.models.bundle import SETTINGS, Bundle  # lazy: 1 s
-    from seodang.task.base import tasks
+    """Return the bundle of a run (its best), a checkpoint or a bundle folder, and its task.
+
+    The task of a run or checkpoint also has what it kept in training (a film, a target network).
+    """
+    from seodang.models.bundle import SETTINGS, Bundle, equip  # lazy: 1 s
+    from seodang.task.base import Task, tasks
+    from seodang.training.checkpoint import STATE, Checkpoint
 
     path = where.path if isinstance(where, RunFolder) else Path(where)
-    bundle = Bundle.read(path) if (path / SETTINGS).is_file() else open_run(path).bundle()
+    run = None if (path / SETTINGS).is_file() else open_run(path)
+    bundle = run.bundle() if run else Bundle.read(path)
     facts = bundle.record.facts
     task = tasks.make(bundle.record.task, facts.known(), facts)
+    equip(task)
     task.prepare(bundle.model, 0)
+    newest = run.checkpoints[-1] if run else path
+    if type(task).state is not Task.state and (newest / STATE).is_file():
+        task.restore(Checkpoint.read(newest).state["task"])
     return bundle, task
 
 
@@ -407,7 +418,7 @@ def _fit(
             if devices.main:
                 run.write_json("environment.json", {**machine(), **trainer.numeric_facts(), "command": sys.argv,
                                "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-                               "notes": [*notes, *assembly.data.facts.notes]})  # fmt: skip
+                               "notes": [*notes, *assembly.data.facts.notes, *assembly.task.notes]})  # fmt: skip
             with _signals(trainer):
                 trainer.fit()
     finally:

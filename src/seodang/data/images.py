@@ -40,6 +40,13 @@ def normalize(images: Float[Tensor, "B C H W"], inputs: ImageInputs) -> Float[Te
     return (images - mean) / std
 
 
+def pixels(images: Float[Tensor, "B C H W"], inputs: ImageInputs) -> Float[Tensor, "B C H W"]:
+    """Undo `normalize`: pixels in 0…1."""
+    mean = torch.tensor(inputs.mean, device=images.device).view(-1, 1, 1)
+    std = torch.tensor(inputs.std, device=images.device).view(-1, 1, 1)
+    return (images * std + mean).clamp_(0, 1)
+
+
 def shift(images: Float[Tensor, "B C H W"], draws: Draws) -> Float[Tensor, "B C H W"]:
     """Move each picture by up to an eighth of its size, whole pixels, zeros coming in."""
     height, width = images.shape[-2:]

@@ -19,13 +19,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from seodang.core.config import Config
-from seodang.core.errors import WeightsError
+from seodang.core.errors import UnknownName, WeightsError, nearest
 from seodang.core.files import read_folder, write_folder
 from seodang.core.inputs import Facts
 from seodang.core.recipe import Choice
 from seodang.models.base import architectures
 
 WEIGHTS, SETTINGS = "model.safetensors", "model.json"
+SHIPPED = Path(__file__).parent.parent / "judges"
 
 
 class BundleRecord(Config):
@@ -62,10 +63,25 @@ class Bundle(NamedTuple):
         write_folder(folder, self.files())
 
 
+def equip(task: Any) -> None:
+    """Give a task the shipped bundle it asks for by `helper`, if it asks for one.
+
+    Raises: UnknownName if no such bundle is shipped.
+    """
+    if task.helper is None:
+        return
+    if not (SHIPPED / task.helper / SETTINGS).is_file():
+        known = sorted(path.parent.name for path in SHIPPED.glob(f"*/{SETTINGS}"))
+        raise UnknownName("There is no shipped model called '{name}'.{suggestion} There are: {known}.",
+                          name=task.helper, suggestion=nearest(task.helper, known), known=", ".join(known))  # fmt: skip
+    bundle = Bundle.read(SHIPPED / task.helper)
+    task.equip(bundle.model.requires_grad_(False), bundle.record.facts)
+
+
 def bundle_files(weights: Mapping[str, Tensor], tied: Mapping[str, str], record: BundleRecord) -> dict[str, bytes]:
     """Return the two files of a bundle; of tied weights only the first name is stored."""
     kept = {name: value.detach().cpu().contiguous() for name, value in weights.items() if name not in tied}
-    return {WEIGHTS: save_tensors(kept), SETTINGS: json_bytes(record.written())}
+    return {WEIGHTS: save_tensors(kept), SETTINGS: json_bytes(record.values())}
 
 
 def read_record(files: Mapping[str, bytes], folder: Path) -> BundleRecord:

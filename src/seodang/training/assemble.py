@@ -11,7 +11,7 @@ from seodang.core.inputs import Facts
 from seodang.core.recipe import Choice, Recipe
 from seodang.data.dataset import Dataset, datasets
 from seodang.models.base import architectures
-from seodang.models.bundle import BundleRecord
+from seodang.models.bundle import BundleRecord, equip
 from seodang.task.base import Task, tasks
 from seodang.training.optim import UpdateRule, optimizers
 from seodang.training.randomness import seed_everything
@@ -41,6 +41,7 @@ def assemble(recipe: Recipe) -> Assembly:
     facts = data.facts
     _check_kinds(recipe, facts)
     task = tasks.make(recipe.task, facts.known(), facts)
+    equip(task)
     seed_everything(recipe.seed)
     model = architectures.make(recipe.model, facts.known())
     settings = architectures.settings(recipe.model, facts.known())

@@ -198,13 +198,13 @@ class Trainer:
 
     # --------------------------------------------------------------------------------- evaluate and save
 
-    def evaluate(self, split: str, limit: int | None = None) -> dict[str, float]:
+    def evaluate(self, split: str, limit: int | None = None, at_end: bool = False) -> dict[str, float]:
         """Return the scores on a split; nothing about the training changes."""
         size = 256 if self.train.batch_size == "all" else max(self.train.batch_size, 256)
         batches = in_order(self.data.split(split), size, self.devices.rank, self.devices.world)
         moved = (map_tensors(batch, self.devices.move) for batch in islice(batches, limit))
         with self._averaged():
-            return evaluate_model(self.model, self.task, moved, self.devices, self.recipe.seed)
+            return evaluate_model(self.model, self.task, moved, self.devices, self.recipe.seed, at_end)
 
     def _evaluate(self) -> bool:
         """Evaluate on the split that is watched; return whether it is the best so far."""
@@ -343,7 +343,8 @@ class Trainer:
                     value.copy_(checkpoint.weights[name])
         held_out = "test" if "test" in self.data.facts.sizes else self.split
         same = held_out == self._evaluated_split() and best == self.run.checkpoint_path(self.step)
-        scores = self._scores if same else self.evaluate(held_out) if held_out else {}
+        same = same and type(self.task).evaluate_at_end is Task.evaluate_at_end
+        scores = self._scores if same else self.evaluate(held_out, at_end=True) if held_out else {}
         if held_out:
             self._tell(Evaluated(self.step, held_out, scores, epoch=self._epoch()))
         result = {
@@ -443,9 +444,9 @@ class Trainer:
 
 
 def evaluate_model(
-    model: nn.Module, task: Task, batches: Iterable[Batch], devices: Devices, seed: int
+    model: nn.Module, task: Task, batches: Iterable[Batch], devices: Devices, seed: int, at_end: bool = True
 ) -> dict[str, float]:
-    """Return the scores of `model` on `batches`, added over batches and ranks.
+    """Return the scores of `model` on `batches`, added over batches and ranks; `at_end` also the dear ones.
 
     The same numbers whenever it is called: its randomness starts from `seed`, and the generators are put back.
     """
@@ -453,7 +454,7 @@ def evaluate_model(
     model.eval()
     try:
         with kept_randomness(devices.device, seed), torch.no_grad(), devices.autocast():
-            tallies = task.evaluate(model, batches)
+            tallies = (task.evaluate_at_end if at_end else task.evaluate)(model, batches)
     finally:
         model.train(training)
     scores = {}

@@ -29,6 +29,19 @@ from seodang.core.files import append, make_folders, remove_folder, write
 from seodang.core.recipe import Recipe
 
 
+_held: set[int] = set()
+"""Locks of this process. A forked worker shares them until it closes its copies, and may outlive a killed parent."""
+
+
+def _let_go() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 class RunFolder:
     """A run, as the folder it lives in."""
 
@@ -180,8 +193,10 @@ class RunFolder:
                     path=self.path, holder=holder or "?") from None  # fmt: skip
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            _held.add(descriptor)
             yield
         finally:
+            _held.discard(descriptor)
             os.close(descriptor)
 
     @property

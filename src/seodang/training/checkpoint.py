@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,9 @@ def write_checkpoint(
     write_folder(path, files, facts)
 
 
+@lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Return a fingerprint of the code that decides results."""
+    """Return a fingerprint of the code that decides results, as it was when this process first asked."""
     root = Path(__file__).parent.parent
     total = hashlib.sha256()
     for package in ("layers", "models", "data", "task", "training", "generate"):

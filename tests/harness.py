@@ -1,0 +1,71 @@
+"""Small runs for tests: a recipe on digits, a stop at a chosen step, and a comparison of two runs to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import seodang as sd
+from seodang.core.run import RunFolder
+from seodang.training.trainer import Trainer
+
+TENSORS = ("model.safetensors", "optimizer.safetensors", "random.safetensors")
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@contextmanager
+def killed_after(step: int) -> Iterator[None]:
+    """Let trainers die right after update `step`, before anything is logged, evaluated or saved."""
+    update = Trainer._update
+
+    def dying(self: Trainer, batch: Any) -> None:
+        update(self, batch)
+        if self.step == step:
+            raise Killed
+
+    Trainer._update = dying  # type: ignore[method-assign]
+    try:
+        yield
+    except Killed:
+        pass
+    finally:
+        Trainer._update = update  # type: ignore[method-assign]
+
+
+def history(run: RunFolder) -> list[Any]:
+    """Return every event without what depends on clocks: timing, and the mark of a resume itself."""
+    timing = ("seconds", "examples_per_second", "choices", "result", "total_steps")
+    events = [{key: value for key, value in event.items() if key not in timing} for event in run.events]
+    return [event for event in events if event["event"] != "started"]
+
+
+def assert_same_end(first: RunFolder, second: RunFolder) -> None:
+    """Fail unless both runs ended with equal bytes: weights, moments, averages, generators, position, history."""
+    one, two = first.checkpoints[-1], second.checkpoints[-1]
+    assert one.name == two.name
+    for name in TENSORS:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    states = []
+    for path in (one, two):
+        state = RunFolder(path.parents[1]).read_json(f"checkpoints/{path.name}/state.json")
+        assert state is not None
+        state["seconds"] = state["window"]["seconds"] = 0
+        states.append(state)
+    assert states[0] == states[1]
+    assert history(first) == history(second)
+    assert first.scores == second.scores
+
+
+def assert_resume_is_exact(recipe: Any, folder: Path, kill_at: int, **settings: Any) -> None:
+    """Train once whole and once killed at `kill_at` and resumed; fail unless nothing differs."""
+    whole = sd.train(recipe, run=folder / "whole", **settings)
+    with killed_after(kill_at):
+        sd.train(recipe, run=folder / "killed", **settings)
+    assert RunFolder(folder / "killed").result is None, "the run was not killed"
+    resumed = sd.resume(folder / "killed")
+    assert_same_end(whole, resumed)

@@ -32,6 +32,7 @@ class Classification(Task):
 
     takes: ClassVar[tuple[str, ...]] = ("image", "table", "vector")
     monitor: ClassVar[tuple[str, str]] = ("accuracy", "max")
+    answers: ClassVar[str] = "classes"
     settings: ClassificationConfig
 
     def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:

@@ -38,6 +38,9 @@ SECTIONS = ("model", "data", "task", "optimizer")
 class Run(RunFolder):
     """A run with the verbs attached: ``run.scores``, ``run.events``, ``run.model()``, ``run.predict(…)``."""
 
+    stopped_by: int | None = None
+    """Number of the signal that ended the training that made this object, if one did."""
+
     def model(self) -> nn.Module:
         """Return the best model of the run, in evaluation mode."""
         return self.bundle().model
@@ -421,6 +424,7 @@ def _fit(
                                "notes": [*notes, *assembly.data.facts.notes, *assembly.task.notes]})  # fmt: skip
             with _signals(trainer):
                 trainer.fit()
+            run.stopped_by = trainer.stopped_by
     finally:
         devices.close()
     return run

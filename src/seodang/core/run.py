@@ -60,7 +60,7 @@ class RunFolder:
     def create(cls, recipe: Recipe, path: str | Path | None = None) -> RunFolder:
         """Make the folder of a new run; without `path` a fresh one below `runs_folder()`."""
         if path is None:
-            path = runs_folder() / f"{date.today()}-{recipe.name}-{secrets.token_hex(2)}"
+            path = new_run_path(recipe.name)
         path = Path(path)
         if path.is_file():
             raise RunError("{path}: is a file; a run needs a folder of its own.", path=path)
@@ -219,6 +219,11 @@ class RunFolder:
 
     def clear_stop(self) -> None:
         (self.path / "stop").unlink(missing_ok=True)
+
+
+def new_run_path(name: str) -> Path:
+    """Return a fresh path below `runs_folder()` for a run of the recipe `name`."""
+    return runs_folder() / f"{date.today()}-{name}-{secrets.token_hex(2)}"
 
 
 def runs_folder() -> Path:

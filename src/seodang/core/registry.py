@@ -118,7 +118,7 @@ class Registry(Generic[T]):
 
 def natural(name: str) -> list[Any]:
     """Return a sorting key that reads numbers as numbers."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def load_plugin(path: str | Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,8 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seodang.core.config import Config
-from seodang.core.errors import DataError
-from seodang.core.files import write
 from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.language import say
 from seodang.data.dataset import Batch, Dataset, generator
@@ -23,7 +20,8 @@ from seodang.data.images import pixels
 from seodang.data.reading import read_input
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import binary_cross_entropy
-from seodang.task.pictures import Picture, as_bytes, grid, png, whole_pictures
+from seodang.task.pictures import Picture
+from seodang.task.samples import answer, sample_count
 
 PASSES_AT_ONCE = 5_000
 """Decoder passes held in memory together while the importance-weighted bound is computed."""
@@ -107,9 +105,7 @@ class VariationalAutoencoding(Task):
 
         Raises: DataError
         """
-        words = inputs.split()
-        if not words or words[0] == "sample":
-            count = sample_count(words)
+        if count := sample_count(inputs):
             images = self.sample(model, count, int(options.get("seed", 0)))
             text = say("{count} pictures of {height}×{width} were drawn.", count=count, height=self.inputs.height,
                        width=self.inputs.width)  # fmt: skip
@@ -194,24 +190,3 @@ def importance_weighted_bound(
         weights = likelihood.flatten(2).sum(-1) + prior - posterior
         bounds.append(weights.logsumexp(0) - math.log(samples))
     return torch.cat(bounds) if bounds else images.new_zeros(0)
-
-
-def sample_count(words: list[str]) -> int:
-    """Return how many pictures ``sample 16`` asks for; ``sample`` or nothing asks for 16.
-
-    Raises: DataError
-    """
-    if len(words) <= 1:
-        return 16
-    if len(words) == 2 and words[1].isdigit() and 1 <= int(words[1]) <= 10_000:
-        return int(words[1])
-    raise DataError("'{text}': write: sample 16 (a number from 1 to 10000)", text=" ".join(words))
-
-
-def answer(text: str, images: Float[Tensor, "N C H W"], to: str | None, values: dict[str, Any]) -> Prediction:
-    """Return a prediction that is pictures; with `to` they are also written there, as one PNG."""
-    if to is not None:
-        columns = math.ceil(math.sqrt(len(images)))
-        write(Path(to), png(grid(as_bytes(images.cpu()), columns), scale=4))
-        text = say("{text} They are in {path}.", text=text, path=to)
-    return Prediction(text, {**values, "pictures": whole_pictures(images)})

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-CHECKED = install_import_hook(["seodang.layers", "seodang.models", "seodang.generate", "seodang.task.losses"], "beartype.beartype")
+CHECKED = install_import_hook(
+    ["seodang.layers", "seodang.models", "seodang.generate", "seodang.task.losses"], "beartype.beartype"
+)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -5,34 +5,27 @@ Everything that needs torch is imported inside the verbs  # lazy: 1 s
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import threading
-import types
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seodang.core.config import override, parse_override
-from seodang.core.errors import ConfigError, DataError, RunError, UnknownName, WeightsError, nearest
+from seodang.core.errors import ConfigError, DataError, RunError, WeightsError
 from seodang.core.events import Event, Listener
 from seodang.core.language import say
-from seodang.core.recipe import LENGTHS, Choice, Recipe
+from seodang.core.recipe import Choice, Recipe
 from seodang.core.registry import load_plugin
 from seodang.core.run import RunFolder
-from seodang.core.shipped import recipe_values
+from seodang.training.launch import create_once, in_process_group, launch, signals
+from seodang.training.resolve import read_recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
     from seodang.models.bundle import Bundle
     from seodang.task.base import Prediction
-    from seodang.training.trainer import Trainer
-
-SECTIONS = ("model", "data", "task", "optimizer")
 
 
 class Run(RunFolder):
@@ -66,102 +59,6 @@ class Run(RunFolder):
         return look(self, *inputs, **options)
 
 
-# --------------------------------------------------------------------------------------------- recipes
-
-
-def read_recipe(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    data: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    settings: Mapping[str, Any] | None = None,
-) -> tuple[Recipe, list[str]]:
-    """Return the recipe after overrides, and notes on what was left out when a name was exchanged.
-
-    `overrides` are written ``section.key=value``; `settings` are the same as Python values. One length
-    (steps, epochs or minutes) that is given replaces the recipe's own.
-    """
-    if isinstance(recipe, Recipe):
-        values: dict[str, Any] = recipe.written()
-    else:
-        values = dict(recipe) if isinstance(recipe, Mapping) else recipe_values(str(recipe))
-    original = {section: dict(Choice.of({"name": item} if isinstance(item, str) else item).values())
-                for section in SECTIONS if (item := values.get(section)) is not None}  # fmt: skip
-    values |= {section: dict(original[section]) for section in original}
-    changes = [parse_override(text) for text in overrides] + [(key.split("."), item) for key, item in flat(settings or {})]
-    if data is not None:
-        changes = [(["data", key], item) for key, item in data_source(str(data)).items()] + changes
-        values.pop("expected", None)
-    given = [keys[1] for keys, _ in changes if keys[0] == "train" and len(keys) == 2 and keys[1] in LENGTHS]
-    if given:
-        values["train"] = {key: item for key, item in values.get("train", {}).items() if key not in LENGTHS}
-    for keys, item in changes:
-        if len(keys) == 1 and keys[0] in Recipe.model_fields and isinstance(item, str) and keys[0] in SECTIONS:
-            keys = [keys[0], "name"]
-        override(values, keys, item)
-    notes = _drop_foreign_settings(values, original, {tuple(keys) for keys, _ in changes})
-    return Recipe.of(values), notes
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield ("train.steps", 200) for {"train": {"steps": 200}} and for {"train.steps": 200}."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def data_source(text: str) -> dict[str, Any]:
-    """Return the data section for what a user typed after ``--data``: a path, or the name of a dataset.
-
-    Raises: UnknownName, DataError
-    """
-    path = Path(text).expanduser()
-    if path.is_dir():
-        return {"name": "folder", "path": str(path)}
-    if path.is_file():
-        from seodang.data.sources import dataset_for_file  # lazy: 1 s
-
-        return {"name": dataset_for_file(path), "path": str(path)}
-    from seodang.data.dataset import datasets  # lazy: 1 s
-
-    if text in datasets:
-        return {"name": text}
-    if path.suffix or "/" in text:
-        raise DataError("{path}: there is no such file or folder.", path=text)
-    raise UnknownName("'{name}' is neither a file, a folder nor a dataset.{suggestion} See them all: seodang list datasets",
-                      name=text, suggestion=nearest(text, datasets.names()))  # fmt: skip
-
-
-def _drop_foreign_settings(
-    values: dict[str, Any], original: Mapping[str, Mapping[str, Any]], changed: set[tuple[str, ...]]
-) -> list[str]:
-    """Where the user exchanged a name, keep those settings of the recipe that the new one has; say which went."""
-    notes = []
-    for section, before in original.items():
-        now = values[section]
-        if now["name"] == before["name"]:
-            continue
-        known = type(registry_of(section)[now["name"]].settings).fields()
-        gone = [key for key in before if key != "name" and key not in known and (section, key) not in changed]
-        for key in gone:
-            del now[key]
-        if gone:
-            notes.append(say("{section}.name={name} has no {gone}: left out.", section=section, name=now["name"],
-                             gone=", ".join(gone)))  # fmt: skip
-    return notes
-
-
-def registry_of(section: str) -> Any:
-    """Return the registry a section of the recipe is looked up in."""
-    from seodang.data.dataset import datasets  # lazy: 1 s
-    from seodang.models.base import architectures
-    from seodang.task.base import tasks
-    from seodang.training.optim import optimizers
-
-    return {"model": architectures, "data": datasets, "task": tasks, "optimizer": optimizers}[section]
-
-
 # ----------------------------------------------------------------------------------------------- verbs
 
 
@@ -193,14 +90,14 @@ def train(
     launched = in_process_group()
     if not launched and wanted_devices(resolved.train) > 1:
         folder = RunFolder.create(resolved, run)
-        _launch(folder, wanted_devices(resolved.train), plugin, allow_drift=False)
+        launch(folder, wanted_devices(resolved.train), plugin, allow_drift=False)
         return Run(folder.path)
     if launched and run is None:
         raise ConfigError("torchrun: give every process the same folder: --run DIR")
     from seodang.training.assemble import assemble
 
     assembly = assemble(resolved)
-    folder = _create_once(resolved, run)
+    folder = create_once(resolved, run)
     return _fit(assembly, folder, listeners, notes, None, allow_drift=False)
 
 
@@ -226,22 +123,30 @@ def resume(
 
     recipe = folder.recipe
     if not in_process_group() and wanted_devices(recipe.train) > 1:
-        _launch(folder, wanted_devices(recipe.train), plugin, allow_drift)
+        launch(folder, wanted_devices(recipe.train), plugin, allow_drift)
         return Run(folder.path)
     return _fit(assemble(recipe), folder, listeners, [], newest_good(folder), allow_drift)
 
 
 def evaluate(
-    run: str | Path | RunFolder, *, data: str | Path | None = None, split: str | None = None,
-    plugin: str | Path | None = None, settings: Mapping[str, Any] | None = None,
+    run: str | Path | RunFolder,
+    *,
+    data: str | Path | None = None,
+    split: str | None = None,
+    plugin: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Return the scores of a run's best model on a split (default: test, else valid) of its data or of `data`."""
     return evaluation(run, data=data, split=split, plugin=plugin, settings=settings)["scores"]
 
 
 def evaluation(
-    run: str | Path | RunFolder, *, data: str | Path | None = None, split: str | None = None,
-    plugin: str | Path | None = None, settings: Mapping[str, Any] | None = None,
+    run: str | Path | RunFolder,
+    *,
+    data: str | Path | None = None,
+    split: str | None = None,
+    plugin: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return scores, the split they are on, and what a simple baseline scores there."""
     if plugin:
@@ -262,7 +167,9 @@ def evaluation(
     sizes = dataset.facts.sizes
     split = split or ("test" if "test" in sizes else "valid" if "valid" in sizes else "train")
     if split not in sizes:
-        raise DataError("There is no split '{split}' in this data; it has {splits}.", split=split, splits=", ".join(sizes))
+        raise DataError(
+            "There is no split '{split}' in this data; it has {splits}.", split=split, splits=", ".join(sizes)
+        )
     devices = Devices(recipe.train)
     devices.precision = (opened.result or {}).get("precision", devices.precision)
     model = devices.place(bundle.model)
@@ -370,40 +277,13 @@ def newest_good(folder: RunFolder) -> Any:
     return None
 
 
-def in_process_group() -> bool:
-    import os
-
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def _create_once(recipe: Recipe, path: str | Path | None) -> RunFolder:
-    """Rank 0 makes the folder; the others wait for it."""
-    from seodang.training.devices import Devices
-
-    devices = Devices(recipe.train)
-    if devices.main:
-        folder = RunFolder.create(recipe, path)
-        devices.barrier()
-        return folder
-    devices.barrier()
-    assert path is not None
-    return RunFolder(path)
-
-
-def _launch(folder: RunFolder, count: int, plugin: str | Path | None, allow_drift: bool) -> None:
-    """Run `seodang resume` on `count` devices with PyTorch's own launcher."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
-               "-m", "seodang", "resume", str(folder.path)]  # fmt: skip
-    command += ["--plugin", str(plugin)] if plugin else []
-    command += ["--allow-numeric-drift"] if allow_drift else []
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise RunError("{path}: the {count} processes ended with exit code {code}; their messages are above.",
-                       path=folder.path, count=count, code=code)  # fmt: skip
-
-
 def _fit(
-    assembly: Any, folder: RunFolder, listeners: Sequence[Listener], notes: Sequence[str], checkpoint: Any, allow_drift: bool
+    assembly: Any,
+    folder: RunFolder,
+    listeners: Sequence[Listener],
+    notes: Sequence[str],
+    checkpoint: Any,
+    allow_drift: bool,
 ) -> Run:
     from seodang.training.devices import Devices, machine  # lazy: 1 s
     from seodang.training.trainer import Trainer
@@ -411,7 +291,7 @@ def _fit(
     devices = Devices(assembly.recipe.train)
     run = Run(folder.path)
     try:
-        with run.locked() if devices.main else _nothing():
+        with run.locked() if devices.main else nullcontext():
             run.clear_stop()
             pictures = [_pictures(run)] if devices.main else []
             trainer = Trainer(assembly.recipe, assembly.model, assembly.task, assembly.data, assembly.rule, run,
@@ -419,20 +299,15 @@ def _fit(
             if checkpoint:
                 trainer.restore(checkpoint, allow_drift)
             if devices.main:
-                run.write_json("environment.json", {**machine(), **trainer.numeric_facts(), "command": sys.argv,
+                run.write_json("environment.json", {**machine(), **trainer.facts, "command": sys.argv,
                                "started": datetime.now().astimezone().isoformat(timespec="seconds"),
                                "notes": [*notes, *assembly.data.facts.notes, *assembly.task.notes]})  # fmt: skip
-            with _signals(trainer):
+            with signals(trainer):
                 trainer.fit()
             run.stopped_by = trainer.stopped_by
     finally:
         devices.close()
     return run
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _pictures(run: Run) -> Listener:
@@ -447,23 +322,3 @@ def _pictures(run: Run) -> Listener:
             write_report(run)
 
     return report
-
-
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM saves and ends; the second Ctrl-C ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: types.FrameType | None) -> None:
-        trainer.stopped_by = number
-        trainer.stop(say("interrupted") if number == signal.SIGINT else say("terminated"))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

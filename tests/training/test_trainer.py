@@ -11,20 +11,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.harness import history
 from torch import Tensor, nn
 
 import seodang as sd
-from seodang.core.config import Config
 from seodang.core.errors import ConfigError, TrainingError
 from seodang.core.events import Evaluated, Event, Saved, Started, Stepped, Stopped
+from seodang.core.registry import load_plugin
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Batch
-from seodang.task.base import Task, tasks
-from seodang.task.losses import cross_entropy
 from seodang.training.assemble import assemble
 from seodang.training.devices import Devices
+from seodang.training.plan import make_loader
 from seodang.training.trainer import Trainer
-from tests.harness import history
 
 RECIPE: dict[str, Any] = {
     "name": "small",
@@ -50,28 +49,10 @@ def assert_close(first: RunFolder, second: RunFolder, tolerance: float = 1e-6) -
         torch.testing.assert_close(one[name], two[name], rtol=0, atol=tolerance, msg=name)
 
 
-class PaddedConfig(Config):
-    pass
-
-
-@tasks.register({"padded-for-tests": PaddedConfig()})
-class Padded(Task):
-    """Classification in which every label above 5 is padding that must not count.
-
-    Source: none, a test.
-    """
-
-    def size(self, batch: Batch) -> Tensor:
-        return (batch[1] <= 5).sum()
-
-    def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-        images, labels = batch
-        yield "model", cross_entropy(model(images), labels.where(labels <= 5, -1))
-
-
-@pytest.mark.parametrize("task", ["classification", "padded-for-tests"])
+@pytest.mark.parametrize("task", ["classification", "padded"])
 @pytest.mark.parametrize("parts", [2, 4, 5])
 def test_accumulation_changes_memory_not_the_result(tmp_path: Path, task: str, parts: int) -> None:
+    load_plugin(Path(__file__).with_name("padded_plugin.py"))
     settings = {"task": {"name": task}}
     whole = sd.train({**recipe(), **settings}, run=tmp_path / "1")
     cut = sd.train({**recipe(accumulate=parts), **settings}, run=tmp_path / "n")
@@ -153,7 +134,9 @@ def test_non_finite_numbers_stop_before_the_update(
             yield name, loss
 
     monkeypatch.setattr(Classification, "losses", poisoned)
-    with pytest.raises(TrainingError, match=r"Step 7: .* of 'model' is (nan|inf).*last good checkpoint is .*step-000000006"):
+    with pytest.raises(
+        TrainingError, match=r"Step 7: .* of 'model' is (nan|inf).*last good checkpoint is .*step-000000006"
+    ):
         sd.train(recipe(evaluate_every=2), run=tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert run.events[-1]["event"] == "failed"
@@ -180,18 +163,12 @@ def test_losses_reported_are_means_over_all_examples(tmp_path: Path) -> None:
     run = sd.train(recipe(steps=1, log_every=1), run=tmp_path / "run")
     (event,) = [event for event in run.events if event["event"] == "stepped"]
     parts = assemble(sd.Recipe.of(recipe()))
-    batch = Trainer._loader.__get__(_Bare(parts))().peek()  # type: ignore[attr-defined]
+    loader = make_loader(parts.recipe, parts.data, Devices(parts.recipe.train))
+    assert loader is not None
+    batch = loader.peek()
     with torch.no_grad():
         expected = nn.functional.cross_entropy(parts.model(batch[0]), batch[1]).item()
     assert event["losses"]["model"] == pytest.approx(expected, abs=1e-6)
-
-
-class _Bare:
-    """Just enough of a trainer to make its loader."""
-
-    def __init__(self, parts: Any) -> None:
-        self.data, self.train, self.recipe = parts.data, parts.recipe.train, parts.recipe
-        self.devices = Devices(parts.recipe.train)
 
 
 def test_length_in_epochs(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from seodang.core.errors import ConfigError, nearest
 from seodang.core.files import write
 from seodang.core.language import say
 
-
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
 

@@ -140,7 +140,9 @@ def read_folder(path: Path) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     for name, expected in read_manifest(path)["files"].items():
         if Path(name).name != name:
-            raise WeightsError("{path}: the manifest names '{name}', which is outside the folder.", path=path, name=name)
+            raise WeightsError(
+                "{path}: the manifest names '{name}', which is outside the folder.", path=path, name=name
+            )
         try:
             data = (path / name).read_bytes()
         except OSError:

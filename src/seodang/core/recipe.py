@@ -83,7 +83,13 @@ class Train(Config):
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"give one length, not {len(given)} ({', '.join(given)})")
-        for name, least in (("batch_size", 1), ("devices", 1), ("threads", 1), ("evaluate_every", 0), ("save_every", 0)):
+        for name, least in (
+            ("batch_size", 1),
+            ("devices", 1),
+            ("threads", 1),
+            ("evaluate_every", 0),
+            ("save_every", 0),
+        ):
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} should be {least} or more, not {value}")

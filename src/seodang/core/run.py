@@ -1,13 +1,13 @@
 """RunFolder: whatever training leaves behind is a file in it; page, command line and Python all read it.
 
-    recipe.toml          after overrides; `seodang train RUN/recipe.toml` repeats it
-    environment.json     versions, commit, machine, command
-    events.jsonl         one event per line: the only log there is
-    checkpoints/step-000120/   weights, optimizer, generators, data position, manifest
-    best                 name of the best checkpoint, in a text file
-    figures/  report.html
-    result.json          final scores, seconds, peak memory
-    stop                 appears when someone asks; the trainer looks at each log
+recipe.toml          after overrides; `seodang train RUN/recipe.toml` repeats it
+environment.json     versions, commit, machine, command
+events.jsonl         one event per line: the only log there is
+checkpoints/step-000120/   weights, optimizer, generators, data position, manifest
+best                 name of the best checkpoint, in a text file
+figures/  report.html
+result.json          final scores, seconds, peak memory
+stop                 appears when someone asks; the trainer looks at each log
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from seodang.core.errors import RunError
 from seodang.core.events import Event
 from seodang.core.files import append, make_folders, remove_folder, write
 from seodang.core.recipe import Recipe
-
 
 _held: set[int] = set()
 """Locks of this process. A forked worker shares them until it closes its copies, and may outlive a killed parent."""

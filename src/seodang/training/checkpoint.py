@@ -1,19 +1,17 @@
 """Save and restore everything a run is made of, without pickle: tensors to safetensors, the rest to JSON.
 
-    model.safetensors      the weights that are evaluated (the moving average, where there is one)   ┐ a bundle
-    model.json             architecture, task, facts                                                 ┘
-    optimizer.safetensors  moments as network/parameter/slot; raw weights as raw/name beside averages
-    random.safetensors     generator states, one row per rank; what the task and the data stream keep
-    state.json             step, position in the data, scores so far, scalars
-    manifest.json          size and SHA-256 of each, and what the result depends on in the last bits
+model.safetensors      the weights that are evaluated (the moving average, where there is one)   ┐ a bundle
+model.json             architecture, task, facts                                                 ┘
+optimizer.safetensors  moments as network/parameter/slot; raw weights as raw/name beside averages
+random.safetensors     generator states, one row per rank; what the task and the data stream keep
+state.json             step, position in the data, scores so far, scalars
+manifest.json          size and SHA-256 of each, and what the result depends on in the last bits
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +47,9 @@ def placed_like(value: Tensor, like: Tensor) -> Tensor:
     return value.to(like.device)
 
 
-def optimizer_tensors(networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+def optimizer_tensors(
+    networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Tensor]:
     """Return the moments of every optimizer under ``network/parameter/slot``."""
     tensors = {}
     for name, network in networks.items():
@@ -157,14 +157,3 @@ def write_checkpoint(
         STATE: json_bytes(plain),
     }
     write_folder(path, files, facts)
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """Return a fingerprint of the code that decides results, as it was when this process first asked."""
-    root = Path(__file__).parent.parent
-    total = hashlib.sha256()
-    for package in ("layers", "models", "data", "task", "training", "generate"):
-        for file in sorted((root / package).glob("*.py")):
-            total.update(file.name.encode() + b"\0" + file.read_bytes())
-    return total.hexdigest()[:16]

@@ -50,9 +50,13 @@ class Devices:
 
     def _set_threads(self, train: Train) -> int:
         cores = available_cores()
-        threads = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))) if train.threads == "auto" else train.threads
+        threads = (
+            max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))) if train.threads == "auto" else train.threads
+        )
         if self.kind == "cpu" and threads > cores:
-            raise ConfigError("train.threads={threads}, but this machine has {cores} cores.", threads=threads, cores=cores)
+            raise ConfigError(
+                "train.threads={threads}, but this machine has {cores} cores.", threads=threads, cores=cores
+            )
         torch.set_num_threads(threads)
         return threads
 

@@ -43,7 +43,10 @@ class UpdateRule:
         """Return the optimizer of `network`, in two groups: with and without weight decay."""
         trained = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
         groups = [
-            {"params": [weight for _, weight in trained if weight.ndim >= 2], "weight_decay": self.settings.weight_decay},
+            {
+                "params": [weight for _, weight in trained if weight.ndim >= 2],
+                "weight_decay": self.settings.weight_decay,
+            },
             {"params": [weight for _, weight in trained if weight.ndim < 2], "weight_decay": 0.0},
         ]
         return self.make([group for group in groups if group["params"]])
@@ -87,6 +90,7 @@ class SGDConfig(OptimizerConfig):
     """Stochastic gradient descent."""
 
     lr: float = Field(0.1, gt=0)
+    """Largest learning rate of the run."""
     momentum: float = Field(0.0, ge=0, lt=1)
     """Share of the last update kept in the next."""
     nesterov: bool = False
@@ -116,7 +120,9 @@ class RMSpropConfig(OptimizerConfig):
 optimizers: Registry[UpdateRule] = Registry("optimizer", "seodang.training")
 
 
-@optimizers.register({"sgd": SGDConfig(), "momentum": SGDConfig(momentum=0.9), "nesterov": SGDConfig(momentum=0.9, nesterov=True)})
+@optimizers.register(
+    {"sgd": SGDConfig(), "momentum": SGDConfig(momentum=0.9), "nesterov": SGDConfig(momentum=0.9, nesterov=True)}
+)
 class SGD(UpdateRule):
     """Follow the negative gradient, with or without momentum.
 
@@ -142,7 +148,9 @@ class Adam(UpdateRule):
     settings: AdamConfig
 
     def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True)
+        return torch.optim.Adam(
+            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True
+        )
 
 
 @optimizers.register({"adamw": AdamConfig(weight_decay=0.01)})
@@ -156,7 +164,9 @@ class AdamW(UpdateRule):
     settings: AdamConfig
 
     def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True)
+        return torch.optim.AdamW(
+            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True
+        )
 
 
 @optimizers.register({"rmsprop": RMSpropConfig()})

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from seodang import __version__
-from seodang.core.errors import ConfigError, RunError, TrainingError
+from seodang.core.errors import ConfigError, TrainingError
 from seodang.core.events import Evaluated, Event, Failed, Listener, Saved, Started, Stepped, Stopped
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
-from seodang.data.dataset import Batch, Dataset, Loader, in_order, map_tensors, micro_batches
+from seodang.data.dataset import Batch, Dataset, in_order, map_tensors, micro_batches
 from seodang.models.bundle import BundleRecord, ties
 from seodang.task.base import Task
-from seodang.training.checkpoint import Checkpoint, code_digest, full, optimizer_tensors, restore_optimizer, write_checkpoint
-from seodang.training.devices import Devices, machine
+from seodang.training.checkpoint import (
+    Checkpoint,
+    full,
+    optimizer_tensors,
+    placed_like,
+    restore_optimizer,
+    write_checkpoint,
+)
+from seodang.training.devices import Devices
+from seodang.training.evaluation import evaluate_model
 from seodang.training.listeners import Audience
 from seodang.training.optim import Average, UpdateRule
+from seodang.training.plan import choose_precision, evaluation_interval, make_loader, total_steps
 from seodang.training.progress import Patience, Window, peak_memory_bytes
-from seodang.training.randomness import kept_randomness, random_state, restore_random, seed_everything
-
-NUMERIC = ("seodang", "code", "recipe", "data", "torch", "cpu_capability", "device", "precision", "threads", "world")
-"""What the bytes of a result depend on: a resume with another value is refused, by name."""
+from seodang.training.provenance import numeric_facts, refuse_drift
+from seodang.training.randomness import random_state, restore_random, seed_everything
 
 
 class Trainer:
@@ -72,9 +77,10 @@ class Trainer:
         self._evaluated_at = -1
         self._scores: dict[str, float] = {}
 
-        self.loader = self._loader()
-        self._choose_precision(model)
+        self.loader = make_loader(recipe, data, devices)
+        choose_precision(model, task, self.loader, devices)
         self.model = devices.place(model)
+        self.facts = numeric_facts(recipe, data.facts, devices)
         seed_everything(recipe.seed + devices.rank)
         task.prepare(self.model, recipe.seed)
         self.networks = task.networks(self.model)
@@ -86,8 +92,8 @@ class Trainer:
         self.optimizers = {name: rule.build(network) for name, network in self.networks.items()}
         self.average = Average(self.model, train.average) if train.average else None
         self.stream: Any = task.batches(data, self.model, self.loader)
-        self.total = self._total_steps()
-        self.evaluate_every = self._evaluate_every()
+        self.total = total_steps(train, self.loader)
+        self.evaluate_every = evaluation_interval(train, self.loader)
         self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None
         self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
         self.window = Window()
@@ -238,7 +244,7 @@ class Trainer:
         if self.devices.main:
             if not path.exists():
                 write_checkpoint(path, shown, self.ties, self.record, {**moments, **raw}, generators, self._state(),
-                                 self.numeric_facts())  # fmt: skip
+                                 {"step": self.step, **self.facts})  # fmt: skip
             if best:
                 self.run.mark_best(path)
             self._tell(Saved(self.step, path.name))
@@ -263,17 +269,9 @@ class Trainer:
 
         Raises: RunError naming every fact that differs and would change the result.
         """
-        facts = self.numeric_facts()
-        differ = [f"{name}: {checkpoint.manifest.get(name)} → {facts[name]}" for name in NUMERIC
-                  if checkpoint.manifest.get(name) != facts[name]]  # fmt: skip
-        if differ and not allow_drift:
-            raise RunError("{path}: going on here would not give the same result: {differ}. "
-                           "Put that back as it was, or accept it: --allow-numeric-drift",
-                           path=self.run.path, differ="; ".join(differ))  # fmt: skip
-        checkpoint.load_live(self.model)
-        if self.average:
-            for name, value in self.average.mean.items():
-                value.copy_(checkpoint.weights[name])
+        if not allow_drift:
+            refuse_drift(checkpoint.manifest, self.facts, self.run.path)
+        self._load(checkpoint)
         restore_optimizer(self.networks, self.optimizers, checkpoint.optimizer)
         state = checkpoint.state
         self.step, self.seconds = state["step"], state["seconds"]
@@ -285,22 +283,12 @@ class Trainer:
         self.task.restore(state["task"])
         restore_random(checkpoint.random_of(self.devices.rank), self.devices.device)
 
-    def numeric_facts(self) -> dict[str, Any]:
-        """Return what the bytes of the result depend on; it is kept in every manifest."""
-        here = machine()
-        return {
-            "step": self.step,
-            "seodang": __version__,
-            "code": code_digest(),
-            "recipe": self.recipe.digest(),
-            "data": self.data.facts.digest,
-            "torch": here["torch"],
-            "cpu_capability": here["cpu_capability"],
-            "device": self.devices.kind,
-            "precision": self.devices.precision,
-            "threads": self.devices.threads,
-            "world": self.devices.world,
-        }
+    def _load(self, checkpoint: Checkpoint) -> None:
+        """Put back the weights that are trained, and beside them the averages."""
+        checkpoint.load_live(self.model)
+        if self.average:
+            for name, value in self.average.mean.items():
+                value.copy_(placed_like(checkpoint.weights[name], value))
 
     # -------------------------------------------------------------------------------------- ends of a run
 
@@ -336,11 +324,7 @@ class Trainer:
         reason = self._stop_reason or say("the end")
         best = self.run.best or self.run.checkpoint_path(self.step)
         if best != self.run.checkpoint_path(self.step):
-            checkpoint = Checkpoint.read(best)
-            checkpoint.load_live(self.model)
-            if self.average:
-                for name, value in self.average.mean.items():
-                    value.copy_(checkpoint.weights[name])
+            self._load(Checkpoint.read(best))
         held_out = "test" if "test" in self.data.facts.sizes else self.split
         same = held_out == self._evaluated_split() and best == self.run.checkpoint_path(self.step)
         same = same and type(self.task).evaluate_at_end is Task.evaluate_at_end
@@ -356,7 +340,9 @@ class Trainer:
             "parameters": self.parameters,
             "train_seconds": round(self.seconds, 3),
             "peak_memory_bytes": peak_memory_bytes(self.devices.kind),
-            f"{self.task.counts}_per_second": round(float(self.window.all_things) / self.seconds, 2) if self.seconds else None,
+            f"{self.task.counts}_per_second": round(float(self.window.all_things) / self.seconds, 2)
+            if self.seconds
+            else None,
             **self.devices.choices(),
         }
         if self.devices.main:
@@ -407,59 +393,3 @@ class Trainer:
             yield
         finally:
             self.average.swap()
-
-    def _loader(self) -> Loader | None:
-        if "train" not in self.data.facts.sizes or self.data.facts.inputs.kind == "world":
-            return None
-        examples = self.data.split("train")
-        size = len(examples) if self.train.batch_size == "all" else self.train.batch_size
-        return Loader(examples, size, self.recipe.seed, self.devices.rank, self.devices.world, self.train.workers)
-
-    def _choose_precision(self, model: nn.Module) -> None:
-        """Run the first batch forward once, as a check and to count what an update costs."""
-        if self.loader is None:
-            return
-        batch = self.loader.peek()
-        with kept_randomness(self.devices.device), FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()
-            for _ in self.task.losses(model, batch):
-                pass
-        convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        self.devices.decide(counter.get_total_flops(), convolutions)
-
-    def _total_steps(self) -> int | None:
-        if self.train.minutes is not None:
-            return None
-        if self.train.epochs is not None:
-            if self.loader is None:
-                raise ConfigError("train.epochs: this data has no epochs; give train.steps or train.minutes.")
-            return max(1, math.ceil(self.train.epochs * len(self.loader)))
-        return self.train.steps or 1000
-
-    def _evaluate_every(self) -> int:
-        every = self.train.evaluate_every
-        if every != "epoch":
-            return every
-        return len(self.loader) if self.loader else 0
-
-
-def evaluate_model(
-    model: nn.Module, task: Task, batches: Iterable[Batch], devices: Devices, seed: int, at_end: bool = True
-) -> dict[str, float]:
-    """Return the scores of `model` on `batches`, added over batches and ranks; `at_end` also the dear ones.
-
-    The same numbers whenever it is called: its randomness starts from `seed`, and the generators are put back.
-    """
-    training = model.training
-    model.eval()
-    try:
-        with kept_randomness(devices.device, seed), torch.no_grad(), devices.autocast():
-            tallies = (task.evaluate_at_end if at_end else task.evaluate)(model, batches)
-    finally:
-        model.train(training)
-    scores = {}
-    for name, tally in tallies.items():
-        pair = torch.stack([torch.as_tensor(value, dtype=torch.float32).double().cpu() for value in tally])
-        total, count = devices.sum(pair.to(devices.device)).tolist()
-        scores[name] = total / count if count else float("nan")
-    return task.finish(scores)

@@ -166,6 +166,11 @@ class AdversarialTraining(Task):
         text = say("The discriminator takes it for real with {probability:.1%}.", probability=probability)
         return Prediction(text, {"real": probability})
 
+    def blank_inputs(self, model: nn.Module) -> dict[str, Tensor]:
+        device = next(model.parameters()).device
+        noise, image = torch.zeros(1, model.latent_dim, device=device), torch.zeros(1, *self.inputs.shape, device=device)
+        return {"generator": noise, "discriminator": image}
+
     def pictures(self, model: nn.Module, data: Dataset | None) -> list[Picture]:
         drawn = (self._draw(model, self.noise) + 1) / 2
         shown = [Picture(say("Samples"), drawn, 8, say("Drawn by the generator from the fixed noise."))]

@@ -109,6 +109,15 @@ class Task:
         """Answer about one input: a path, a sentence, a row."""
         raise NotImplementedError(f"{type(self).__name__}.predict")
 
+    def blank_inputs(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return a batch with one blank example for the model (under ``""``), or for each part of it that takes one.
+
+        What runs a model once, to look inside or to count, runs it on these.
+        """
+        device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+        kind = torch.long if self.facts.inputs.kind == "tokens" else torch.float32
+        return {"": torch.zeros(1, *self.facts.inputs.shape, dtype=kind, device=device)}
+
     def pictures(self, model: nn.Module, data: Dataset | None) -> list[Picture]:
         """Return pictures of what the model makes; `data` is None where its examples are not at hand."""
         return []

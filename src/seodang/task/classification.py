@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from jaxtyping import Float
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seodang.core.config import Config
-from seodang.data.dataset import Batch
+from seodang.core.errors import ConfigError
+from seodang.core.inputs import Facts
+from seodang.core.language import say
+from seodang.data.dataset import Batch, Dataset, Examples, MemoryExamples
+from seodang.data.images import MemoryImages
 from seodang.data.reading import read_input
-from seodang.task.losses import cross_entropy
 from seodang.task.base import Prediction, Tally, Task, tasks
+from seodang.task.losses import cross_entropy, perceptron_criterion
+
+TOP = 5
+"""With more than twice as many classes, how often the right one is among this many best is scored too."""
 
 
 class ClassificationConfig(Config):
     """How class errors are weighed."""
 
+    loss: Literal["cross-entropy", "perceptron"] = "cross-entropy"
+    """Cross-entropy of the softmax; or the perceptron criterion, which learns from wrong answers only."""
     smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of the target spread evenly over all classes."""
+    """Share of the target spread evenly over all classes, for cross-entropy."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.loss == "perceptron" and self.smoothing:
+            raise ValueError(say("smoothing={value} goes with loss=cross-entropy only", value=self.smoothing))
+        return self
 
 
 @tasks.register({"classification": ClassificationConfig()})
 class Classification(Task):
-    """Tell which of several classes an input belongs to, by cross-entropy.
+    """Tell which of several classes an input belongs to, by cross-entropy or by the perceptron criterion.
 
-    Source: softmax and maximum likelihood, Bridle 1990; label smoothing Szegedy et al. 2016, arXiv:1512.00567.
+    Source: softmax and maximum likelihood, Bridle 1990, "Probabilistic interpretation of feedforward classification
+    network outputs"; label smoothing Szegedy et al. 2016, arXiv:1512.00567, sec. 7; perceptron criterion
+    Rosenblatt 1962, "Principles of neurodynamics", ch. 5.
+    Units: loss is in nats per example with cross-entropy; accuracy and top5 are shares.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("image", "table", "vector")
@@ -35,22 +54,68 @@ class Classification(Task):
     answers: ClassVar[str] = "classes"
     settings: ClassificationConfig
 
+    def __init__(self, settings: ClassificationConfig, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        if facts.classes is None and facts.targets:
+            raise ConfigError("task.name=classification: the data has no classes but quantities: {names}. "
+                              "Use task.name=regression.", names=", ".join(target.name for target in facts.targets))  # fmt: skip
+        if facts.classes is not None and len(facts.classes) < 2:
+            raise ConfigError("task.name=classification: the data has one class only, '{name}'; there is nothing to tell apart.",
+                              name=", ".join(facts.classes))  # fmt: skip
+
     def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         inputs, labels = batch
-        yield "model", cross_entropy(model(inputs), labels, self.settings.smoothing)
+        yield "model", self._loss(model(inputs), labels, self.settings.smoothing)
+
+    def _loss(self, logits: Float[Tensor, "B K"], labels: Tensor, smoothing: float = 0.0) -> Tensor:
+        if self.settings.loss == "perceptron":
+            return perceptron_criterion(logits, labels)
+        return cross_entropy(logits, labels, smoothing)
 
     def score(self, model: nn.Module, batch: Batch) -> dict[str, Tally]:
         inputs, labels = batch
         logits = model(inputs)
         right = (logits.argmax(-1) == labels).sum()
-        return {"loss": Tally(cross_entropy(logits, labels), len(labels)), "accuracy": Tally(right, len(labels))}
+        scores = {"loss": Tally(self._loss(logits, labels), len(labels)), "accuracy": Tally(right, len(labels))}
+        if logits.shape[-1] > 2 * TOP:
+            among = (logits.topk(TOP, dim=-1).indices == labels[:, None]).sum()
+            scores[f"top{TOP}"] = Tally(among, len(labels))
+        return scores
+
+    def baseline(self, data: Dataset, split: str) -> dict[str, float] | None:
+        """Return what simple methods score: the dataset's own, else always giving the most common training class."""
+        own = getattr(data, "baseline", None)
+        if own is not None:
+            return own(split)
+        known, asked = (
+            _labels(data.split("train" if "train" in data.facts.sizes else split)),
+            _labels(data.split(split)),
+        )
+        if known is None or asked is None:
+            return None
+        return {"accuracy (most common class)": (asked == known.bincount().argmax()).double().mean().item()}
+
+    def probabilities(self, logits: Float[Tensor, "... K"]) -> Float[Tensor, "... K"]:
+        """Return the softmax; for a perceptron, which knows no probabilities, 1 for its answer and 0 for the others."""
+        if self.settings.loss == "perceptron":
+            return nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+        return logits.float().softmax(-1)
 
     def predict(self, model: nn.Module, inputs: str, **options: Any) -> Prediction:
         """Return the most probable class and the probability of each."""
         device = next(model.parameters()).device
         with torch.no_grad():
             logits = model(read_input(self.facts.inputs, inputs).unsqueeze(0).to(device))[0]
-        probabilities = logits.float().softmax(-1).tolist()
+        probabilities = self.probabilities(logits).tolist()
         classes = self.facts.classes or tuple(map(str, range(len(probabilities))))
         ranked = sorted(zip(classes, probabilities, strict=True), key=lambda pair: -pair[1])
-        return Prediction(f"{ranked[0][0]} ({ranked[0][1]:.1%})", {"class": ranked[0][0], "probabilities": dict(ranked)})
+        best, probability = ranked[0]
+        text = best if self.settings.loss == "perceptron" else f"{best} ({probability:.1%})"
+        return Prediction(text, {"class": best, "probabilities": dict(ranked)})
+
+
+def _labels(examples: Examples) -> Tensor | None:
+    """Return the class numbers of examples in memory; None where they would have to be read from disk."""
+    if isinstance(examples, MemoryImages):
+        return examples.labels
+    return examples.fields[-1] if isinstance(examples, MemoryExamples) else None

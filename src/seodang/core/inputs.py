@@ -137,5 +137,5 @@ class Facts(Config):
         elif self.targets:
             known |= {"out_features": len(self.targets)}
         if isinstance(inputs, WorldInputs):
-            known |= {"num_actions": inputs.num_actions}
+            known |= {"num_actions": inputs.num_actions, "out_features": inputs.num_actions}
         return known

@@ -62,7 +62,9 @@ class Task:
         """Return what is trained: one optimizer each. Names are attributes of the model, or ``"model"`` for all of it."""
         return {"model": model}
 
-    def batches(self, data: Dataset, model: nn.Module, loader: Loader | None) -> Iterable[Batch]:
+    def batches(
+        self, data: Dataset, model: nn.Module, loader: Loader | None, batch_size: int | str
+    ) -> Iterable[Batch]:
         """Return an endless stream of training batches with `state` and `restore`. Reinforcement learning acts here."""
         assert loader is not None
         return loader

@@ -91,7 +91,7 @@ class Trainer:
         self.view = devices.view(self.model, self.networks)
         self.optimizers = {name: rule.build(network) for name, network in self.networks.items()}
         self.average = Average(self.model, train.average) if train.average else None
-        self.stream: Any = task.batches(data, self.model, self.loader)
+        self.stream: Any = task.batches(data, self.model, self.loader, train.batch_size)
         self.total = total_steps(train, self.loader)
         self.evaluate_every = evaluation_interval(train, self.loader)
         self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None

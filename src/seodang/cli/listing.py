@@ -1,0 +1,211 @@
+"""seodang list, seodang show: what there is, and what it is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
+from seodang.cli.display import byte_count, write_json, write_lines
+from seodang.cli.layout import columns, screen_width, table, wrapped
+from seodang.cli.settings import settings_of, toml_value
+from seodang.core.errors import SeodangError, UnknownName, nearest
+from seodang.core.language import say, translated
+
+if TYPE_CHECKING:
+    from seodang.core.registry import Entry
+
+SECTIONS = {"models": "model", "datasets": "data", "tasks": "task", "optimizers": "optimizer"}
+Kind = Literal["models", "recipes", "datasets", "tasks", "optimizers"]
+
+
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(metavar="[models|recipes|datasets|tasks|optimizers]", help=say(
+        "What to list; everything if it is left out."))] = None,
+    plugin: Plugin = None,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    kinds = [kind] if kind else ["recipes", *SECTIONS]
+    found = {name: recipe_rows() if name == "recipes" else entry_rows(name) for name in kinds}
+    if machine:
+        write_json(found[kind] if kind else found)
+        return
+    titles = {"recipes": say("Recipes"), "models": say("Models"), "datasets": say("Datasets"), "tasks": say("Tasks"),
+              "optimizers": say("Optimizers")}  # fmt: skip
+    for number, (name, rows) in enumerate(found.items()):
+        if not kind:
+            write_lines([*([""] if number else []), titles[name]])
+        lines = [(row["name"], translated(row["about"])) for row in rows]
+        write_lines(columns(lines, screen_width(), indent=0 if kind else 2))
+
+
+def recipe_rows() -> list[dict[str, Any]]:
+    from seodang.core.shipped import recipe_names, recipe_values
+
+    rows = []
+    for name in recipe_names():
+        values = recipe_values(name)
+        parts = {section: item["name"] if isinstance(item := values.get(section, ""), Mapping) else item
+                 for section in ("model", "data", "task")}  # fmt: skip
+        expected = values.get("expected")
+        rows.append({"name": name, "about": values.get("about", ""), **parts, "expected": expected})
+    return rows
+
+
+def entry_rows(kind: str) -> list[dict[str, Any]]:
+    from seodang.training.resolve import registry_of  # lazy: 1 s
+
+    registry = registry_of(SECTIONS[kind])
+    return [{"name": name, "about": registry[name].about} for name in registry.names()]
+
+
+# -------------------------------------------------------------------------------------------------- show
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=say(
+        "A recipe (name, TOML file or run folder), model, dataset, task or optimizer."))],
+    plugin: Plugin = None,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    found: list[dict[str, Any]] = []
+    texts: list[list[str]] = []
+    for values, lines in _matches(name):
+        found.append(values)
+        texts.append(lines)
+    if not found:
+        raise UnknownName("There is no recipe, model, dataset, task or optimizer called '{name}'.{suggestion} "
+                          "See them all: seodang list", name=name, suggestion=nearest(name, _all_names()))  # fmt: skip
+    if machine:
+        write_json(found[0] if len(found) == 1 else found)
+        return
+    for number, lines in enumerate(texts):
+        write_lines([*([""] if number else []), *lines])
+
+
+def _matches(name: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    from seodang.core.shipped import recipe_names
+
+    if name in recipe_names() or name.endswith(".toml") or Path(name).expanduser().exists():
+        yield recipe_page(name)
+    from seodang.training.resolve import registry_of  # lazy: 1 s
+
+    for section in SECTIONS.values():
+        if name in registry_of(section):
+            yield entry_page(registry_of(section)[name])
+
+
+def _all_names() -> list[str]:
+    from seodang.core.shipped import recipe_names
+    from seodang.training.resolve import registry_of
+
+    return [*recipe_names(), *(name for section in SECTIONS.values() for name in registry_of(section).names())]
+
+
+def entry_page(entry: Entry) -> tuple[dict[str, Any], list[str]]:
+    """Return what is known about a registered name, for programs and for people."""
+    rows = list(settings_of(type(entry.settings), entry.settings.values()))
+    source = source_of(entry.maker)
+    values = {
+        "kind": entry.kind,
+        "name": entry.name,
+        "about": entry.about,
+        "source": source,
+        "class": f"{entry.maker.__module__}.{entry.maker.__qualname__}",
+        "settings": [row._asdict() for row in rows],
+    }
+    lines = [f"{entry.name} ({_kind_word(entry.kind)})", *wrapped(translated(entry.about), screen_width())]
+    if source:
+        lines += wrapped(say("Source: {source}", source=source), screen_width())
+    lines += [say("Code: {place}", place=values["class"])]
+    if rows:
+        shown = [
+            (row.name, "" if row.default is None else toml_value(row.default), _described(row.about, row.allowed))
+            for row in rows
+        ]
+        lines += ["", *table([say("setting"), say("default"), say("meaning")], shown)]
+    return values, lines
+
+
+def _described(about: str, allowed: str) -> str:
+    return f"{about} ({allowed})" if about and allowed else about or allowed
+
+
+def _kind_word(kind: str) -> str:
+    return {"model": say("model"), "dataset": say("dataset"), "task": say("task"), "optimizer": say("optimizer")}.get(
+        kind, kind
+    )
+
+
+def source_of(maker: type) -> str:
+    """Return the ``Source:`` of a class's docstring, on one line."""
+    text = inspect.cleandoc(maker.__doc__ or "")
+    found = re.search(r"^Source:(.*?)(?=^\w+:|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL)
+    return " ".join(found.group(1).split()) if found else ""
+
+
+def recipe_page(name: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a recipe with its model and data: read if the data is here, never fetched."""
+    from seodang.core.shipped import recipe_path
+    from seodang.training.assemble import assemble  # lazy: 1 s
+    from seodang.training.resolve import read_recipe, registry_of
+
+    path = recipe_path(name)
+    recipe, _ = read_recipe(name)
+    model = registry_of("model")[recipe.model.name]
+    data = registry_of("data")[recipe.data.name]
+    values: dict[str, Any] = {"kind": "recipe", "name": recipe.name, "path": str(path), "recipe": recipe.written()}
+    values["model"] = {"name": model.name, "about": model.about, "source": source_of(model.maker)}
+    values["data"] = {"name": data.name, "about": data.about, "source": source_of(data.maker)}
+    lines = [path.read_text(encoding="utf-8").rstrip(), ""]
+    lines += _part(say("Model"), model, source_of(model.maker))
+    try:
+        with environment(DOWNLOAD, "0"):
+            assembly = assemble(recipe)
+    except SeodangError as error:
+        values["data"]["missing"] = str(error)
+        lines += ["", *_part(say("Data"), data, source_of(data.maker)), str(error)]
+        return values, lines
+    layers, shown = _layers(assembly)
+    facts = assembly.data.facts
+    parameters = sum(weight.numel() for weight in assembly.model.parameters())
+    values["model"] |= {"parameters": parameters, "layers": layers}
+    values["data"] |= {
+        "sizes": dict(facts.sizes),
+        "licence": facts.licence,
+        "origin": facts.source,
+        "notes": list(facts.notes),
+    }
+    lines += [say("{count:,} parameters", count=parameters), *shown]
+    lines += ["", *_part(say("Data"), data, source_of(data.maker))]
+    lines += columns([(say("Examples"), ", ".join(f"{split} {count:,}" for split, count in facts.sizes.items())),
+                      (say("From"), facts.source), (say("Licence"), facts.licence)], screen_width())  # fmt: skip
+    return values, [*lines, *facts.notes]
+
+
+def _part(title: str, entry: Entry, source: str) -> list[str]:
+    lines = wrapped(f"{title}: {entry.name}. {translated(entry.about)}", screen_width())
+    return [*lines, *wrapped(say("Source: {source}", source=source), screen_width())] if source else lines
+
+
+def _layers(assembly: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the layer table, for programs and for people."""
+    from seodang.visualize.summary import layer_figure, layer_table
+
+    found = layer_table(assembly.model, assembly.data.facts)
+    figure = layer_figure(found)
+    rows = [*figure.rows, *([figure.total] if figure.total else [])]
+    numeric = [number for number, column in enumerate(figure.columns) if column.number]
+    lines = table([column.name for column in figure.columns], rows, numeric)
+    memory = say("{weights} of weights; {outputs} of activations per example", weights=byte_count(found.state_bytes),
+                 outputs=byte_count(found.output_bytes))  # fmt: skip
+    return [layer._asdict() for layer in found.layers], [*lines, memory]

@@ -1,0 +1,184 @@
+"""seodang train, seodang resume."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, Settings, complain, environment, load
+from seodang.cli.display import byte_count, duration, number, score, write_json
+from seodang.cli.layout import columns, screen_width
+from seodang.core.language import say, translated
+
+if TYPE_CHECKING:
+    from seodang.api import Run
+    from seodang.cli.console import Console
+
+PROGRESS = "SEODANG_PROGRESS"
+"""Set to "stderr" for the processes of a training whose standard output a program reads."""
+
+Quiet = Annotated[bool, typer.Option("--quiet", help=say("Say nothing before the end."))]
+Download = Annotated[bool, typer.Option("--download", help=say(
+    "Fetch data that is missing from its publisher without asking."))]  # fmt: skip
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=say("Name of a shipped recipe, or a TOML file."))],
+    settings: Settings = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
+        "A folder, a file or the name of a dataset, in place of the recipe's data."))] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="DIR", help=say(
+        "The folder of the run; it must not exist yet. Default: a new one below runs/."))] = None,
+    plugin: Plugin = None,
+    download: Download = False,
+    quiet: Quiet = False,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang import api  # lazy: 0.1 s
+    from seodang.core.run import new_run_path
+
+    with environment(DOWNLOAD, "1" if download else None):
+        resolved, notes = api.read_recipe(recipe, data, settings or [])
+        path = Path(run).expanduser() if run else None if api.in_process_group() else new_run_path(resolved.name)
+        heading = [*_about(resolved.name, resolved.about), *notes, say("Run: {path}", path=path)]
+        with watched(heading, path, quiet, machine) as console:
+            finished = api.train(
+                recipe, data=data, run=path, plugin=plugin, overrides=settings or [], listeners=[console]
+            )
+    _conclude(finished, console, machine)
+
+
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run."))],
+    allow_numeric_drift: Annotated[bool, typer.Option("--allow-numeric-drift", help=say(
+        "Go on although code, thread count or machine have changed: the result differs in its last digits."))] = False,
+    plugin: Plugin = None,
+    download: Download = False,
+    quiet: Quiet = False,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang import api  # lazy: 0.1 s
+
+    opened = api.open_run(Path(run).expanduser())
+    recipe = opened.recipe
+    heading = [*_about(recipe.name, recipe.about), say("Run: {path}", path=opened.path)]
+    with environment(DOWNLOAD, "1" if download else None), watched(heading, opened.path, quiet, machine) as console:
+        finished = api.resume(opened, plugin=plugin, allow_drift=allow_numeric_drift, listeners=[console])
+    _conclude(finished, console, machine)
+
+
+@contextmanager
+def watched(heading: Sequence[str], path: Path | None, quiet: bool, machine: bool) -> Iterator[Console]:
+    """Show progress. A second Ctrl-C, or one before the training began, ends here: nothing more is saved then."""
+    from seodang.cli.console import Console
+
+    aside = machine or os.environ.get(PROGRESS) == "stderr"
+    console = Console(sys.stderr if aside else sys.stdout, quiet)
+    try:
+        with environment(PROGRESS, "stderr" if machine else None), console.watching(heading):
+            yield console
+    except KeyboardInterrupt:
+        raise typer.Exit(complain(_stopped_at_once(path), "KeyboardInterrupt", INTERRUPTED, machine)) from None
+
+
+def _stopped_at_once(path: Path | None) -> str:
+    if path is None or not (path / "recipe.toml").exists():
+        return say("Interrupted before the training began; nothing was written.")
+    return say("Stopped at once, without saving. Go on from the newest checkpoint: seodang resume {path}", path=path)
+
+
+def _about(name: str, about: str) -> list[str]:
+    return [f"{name}: {translated(about)}" if about else name]
+
+
+# ----------------------------------------------------------------------------------------------- the end
+
+
+def _conclude(run: Run, console: Console, machine: bool) -> None:
+    """Say how the run ended; exit with the code of the signal that ended it, if one did."""
+    if not console.started and not machine:
+        return  # the processes of a launched training have said it, or this one is not the first of them
+    if machine:
+        write_json(summary(run))
+    else:
+        stream = console.stream
+        for line in finished_lines(run) if run.result else stopped_lines(run, console.step):
+            print(line, file=stream, flush=True)
+    if run.stopped_by is not None:
+        raise typer.Exit(128 + run.stopped_by)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return how a run stands, for programs."""
+    report = run.path / "report.html"
+    return {
+        "run": str(run.path),
+        "status": run.status,
+        "scores": run.scores,
+        "result": run.result,
+        "report": str(report) if report.exists() else None,
+    }
+
+
+def stopped_lines(run: Run, step: int) -> list[str]:
+    command = f"seodang resume {run.path}"
+    return [say("Stopped at step {step:,}; everything is saved. Go on: {command}", step=step, command=command)]
+
+
+def finished_lines(run: Run) -> list[str]:
+    """Return the end of a run for people: scores, costs, where everything is, what to try next."""
+    result = run.result or {}
+    report = run.path / "report.html"
+    speed = next((f"{value:,.0f} {translated(name.removesuffix('_per_second'))}/s"
+                  for name, value in result.items() if name.endswith("_per_second") and value), "")  # fmt: skip
+    costs = [duration(result.get("train_seconds", 0)), speed, byte_count(result.get("peak_memory_bytes", 0))]
+    rows = []
+    if result.get("scores"):
+        rows.append((say("Scores ({split})", split=result.get("split")),
+                     "  ".join(f"{name} {score(name, value)}" for name, value in result["scores"].items())))  # fmt: skip
+    if result.get("best_step") not in (None, result.get("steps")):
+        rows.append(
+            (
+                say("Best model"),
+                say("that of step {best:,} of {steps:,}", best=result["best_step"], steps=result["steps"]),
+            )
+        )
+    rows.append((say("Training"), ", ".join(part for part in costs if part)))
+    rows.append((say("Run"), str(run.path)))
+    if report.exists():
+        rows.append((say("Report"), str(report)))
+    rows += [(say("Try next") if number == 0 else "", command) for number, command in enumerate(next_commands(run))]
+    return ["", *columns(rows, screen_width())]
+
+
+def next_commands(run: Run) -> list[str]:
+    """Return three commands that make sense after this run."""
+    from seodang.core.recipe import LENGTHS
+
+    inputs = {
+        "image": "PICTURE.png",
+        "tokens": "'ROMEO:' --max-tokens 200",
+        "table": "ROW",
+        "vector": "ROW",
+    }
+    kind = run.recipe.data.name
+    if run.best is not None and (record := run.read_json(f"checkpoints/{run.best.name}/model.json")):
+        kind = record["facts"]["inputs"]["kind"]
+    train = run.recipe.train
+    name, length = next(((name, value) for name in LENGTHS if (value := getattr(train, name))), ("steps", 1000))
+    first = f"seodang predict {run.path} {inputs[kind]}" if kind in inputs else f"seodang evaluate {run.path}"
+    return [
+        first,
+        f"seodang look {run.path}",
+        f"seodang train {run.path} train.{name}={number(length * 2).replace(',', '')}",
+    ]

@@ -1,0 +1,171 @@
+"""seodang evaluate, predict, look, export, import: what is done with a trained model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
+from seodang.cli.display import score, write_json, write_lines
+from seodang.cli.layout import table
+from seodang.core.errors import ConfigError
+from seodang.core.language import say
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run."))]
+ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run, a checkpoint or a bundle."))]
+
+
+def evaluate(
+    run: RunArgument,
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[data.key=value …]", help=say(
+        "Settings of the data, for example data.target=price."))] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
+        "A folder, a file or the name of a dataset, in place of the run's data."))] = None,
+    split: Annotated[str | None, typer.Option("--split", metavar="SPLIT", help=say(
+        "train, valid or test. Default: test, else valid."))] = None,
+    plugin: Plugin = None,
+    download: Annotated[bool, typer.Option("--download", help=say(
+        "Fetch data that is missing from its publisher without asking."))] = False,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang import api  # lazy: 1 s
+
+    with environment(DOWNLOAD, "1" if download else None):
+        found = api.evaluation(Path(run).expanduser(), data=data, split=split, settings=_data_settings(settings or []))
+    if machine:
+        write_json({"run": run, **found})
+        return
+    print(say("{split}: {count:,} examples", split=found["split"], count=found["examples"]))
+    write_lines(score_table(found["scores"], found["baseline"]))
+
+
+def score_table(scores: dict[str, float], baseline: dict[str, Any] | None) -> list[str]:
+    """Return scores in a table, beside those of the baseline where there is one."""
+    numbers = {name: value for name, value in (baseline or {}).items() if isinstance(value, (int, float))}
+    notes = [f"{name}: {value}" for name, value in (baseline or {}).items() if name not in numbers]
+    names = dict.fromkeys([*scores, *numbers])
+    heads = [say("score"), say("model"), *([say("baseline")] if baseline else [])]
+    sources = [scores, numbers] if baseline else [scores]
+    rows = [[name, *(score(name, values[name]) if name in values else "–" for values in sources)] for name in names]
+    return [*table(heads, rows, numeric=range(1, len(heads))), *notes]
+
+
+def _data_settings(words: list[str]) -> dict[str, Any]:
+    from seodang.core.config import parse_override
+
+    settings: dict[str, Any] = {}
+    for word in words:
+        keys, value = parse_override(word)
+        if len(keys) != 2 or keys[0] != "data":
+            raise ConfigError("{word}: only settings of the data can change here: data.key=value", word=word)
+        settings[keys[1]] = value
+    return settings
+
+
+def predict(
+    run: ModelArgument,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT …] [option=value …]", help=say(
+        "What to answer about: pictures, rows, sentences. Options are written option=value."))] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1, help=say(
+        "Text: how many tokens to write at most."))] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", metavar="T", min=0.0, help=say(
+        "Text: below 1 more probable words, above 1 more surprising ones; 0 always takes the most probable."))] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", metavar="K", min=1, help=say(
+        "Text: choose among the K most probable tokens."))] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", metavar="P", min=0.0, max=1.0, help=say(
+        "Text: choose among the most probable tokens that together have probability P."))] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help=say("Decides what is drawn by chance."))] = None,
+    plugin: Plugin = None,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang import api  # lazy: 1 s
+
+    words, options = _options(inputs or [])
+    given = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    options |= {name: value for name, value in given.items() if value is not None}
+    answers = api.predict(Path(run).expanduser(), *words, **options)
+    if machine:
+        write_json([{"input": word, "text": answer.text, **answer.values}
+                    for word, answer in zip(words or [""], answers, strict=True)])  # fmt: skip
+        return
+    for word, answer in zip(words or [""], answers, strict=True):
+        print(f"{word}: {answer.text}" if len(words) > 1 else answer.text)
+
+
+def _options(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Part ``option=value`` from inputs. A file, or a text with a space, is an input even if it has an equals sign."""
+    from seodang.core.config import parse_override
+
+    inputs, options = [], {}
+    for word in words:
+        if re.fullmatch(r"[a-z][a-z_]*=\S+", word) and "," not in word and not Path(word).exists():
+            (name,), value = parse_override(word)
+            options[name] = value
+        else:
+            inputs.append(word)
+    return inputs, options
+
+
+def look(
+    run: RunArgument,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT …]", help=say(
+        "What to look at: pictures, rows, sentences. Default: examples of the run's own data."))] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DIR", help=say(
+        "Where the pictures go. Default: figures/ in the run."))] = None,
+    plugin: Plugin = None,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang import api  # lazy: 1 s
+
+    pictures = api.look(Path(run).expanduser(), *(inputs or []), to=Path(to).expanduser() if to else None)
+    if machine:
+        write_json({"run": run, "pictures": [str(path) for path in pictures]})
+    else:
+        write_lines(map(str, pictures))
+
+
+def export(
+    run: ModelArgument,
+    to: Annotated[Literal["safetensors", "onnx", "torch"], typer.Option("--to", metavar="FORMAT", help=say(
+        "safetensors (a bundle), onnx, or torch (torch.export)."))],
+    path: Annotated[str | None, typer.Option("--path", metavar="PATH", help=say(
+        "Where to write. Default: export/ in the run."))] = None,
+    plugin: Plugin = None,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang import api  # lazy: 1 s
+
+    written = api.export(Path(run).expanduser(), to, Path(path).expanduser() if path else None)
+    write_json({"run": run, "format": to, "path": str(written)}) if machine else print(written)
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help=say("A safetensors file with weights from elsewhere."))],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help=say("The model they belong to: seodang list models"))],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help=say("The bundle to write; it must not exist yet."))],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]", help=say(
+        "Settings of the model."))] = None,
+    plugin: Plugin = None,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    load(plugin)
+    from seodang.core.config import override, parse_override
+    from seodang.deploy.importing import import_weights  # lazy: 1 s
+
+    values: dict[str, Any] = {}
+    for word in settings or []:
+        override(values, *parse_override(word))
+    import_weights(Path(file).expanduser(), name, Path(to).expanduser(), values)
+    write_json({"file": file, "model": name, "path": to}) if machine else print(to)

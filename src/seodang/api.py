@@ -6,13 +6,14 @@ Everything that needs torch is imported inside the verbs  # lazy: 1 s
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seodang.core.errors import ConfigError, DataError, RunError, WeightsError
+from seodang.core.errors import ConfigError, DataError, RunError, WeightsError, nearest
 from seodang.core.events import Event, Listener
 from seodang.core.language import say
 from seodang.core.recipe import Choice, Recipe
@@ -182,12 +183,30 @@ def evaluation(
 
 
 def predict(
-    run: str | Path | RunFolder, *inputs: str, plugin: str | Path | None = None, **options: Any
+    run: str | Path | RunFolder,
+    *inputs: str,
+    plugin: str | Path | None = None,
+    stream: Callable[[str], object] | None = None,
+    **options: Any,
 ) -> list[Prediction]:
-    """Answer about each input (a file, a sentence, a row) with the best model of a run, or with a bundle."""
+    """Answer about each input (a file, a sentence, a row) with the best model of a run, or with a bundle.
+
+    `stream` is called with each piece of an answer that is written bit by bit; `options` are the task's own.
+
+    Raises: ConfigError on an option the task does not have.
+    """
     if plugin:
         load_plugin(plugin)
     bundle, task = open_bundle(run)
+    named = {name for name, item in signature(task.predict).parameters.items() if item.kind is not item.VAR_KEYWORD}
+    known = {*task.options, *named} - {"model", "inputs", "stream"}
+    for name in options:
+        if name not in known:
+            raise ConfigError("{name}: is not an option of the task '{task}'.{suggestion} Options: {known}.", name=name,
+                              task=bundle.record.task.name, suggestion=nearest(name, known),
+                              known=", ".join(sorted(known)) or "–")  # fmt: skip
+    if stream is not None and "stream" in named:
+        options["stream"] = stream
     return [task.predict(bundle.model, text, **options) for text in inputs or ("",)]
 
 

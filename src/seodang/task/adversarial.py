@@ -56,6 +56,7 @@ class AdversarialTraining(Task):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("image",)
+    options: ClassVar[tuple[str, ...]] = ("seed", "to")
     monitor: ClassVar[tuple[str, str]] = ("classifier_score", "max")
     settings: AdversarialConfig
 

@@ -52,6 +52,7 @@ class VariationalAutoencoding(Task):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("image",)
+    options: ClassVar[tuple[str, ...]] = ("seed", "to")
     monitor: ClassVar[tuple[str, str]] = ("elbo", "max")
     settings: VariationalConfig
 

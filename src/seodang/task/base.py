@@ -46,6 +46,8 @@ class Task:
     (logits of the next one); "" for anything else. Decides which pictures the report can draw by itself."""
     helper: str | None = None
     """Name of a shipped bundle this task judges by; `equip` receives it before `prepare`."""
+    options: tuple[str, ...] = ()
+    """What `predict` takes besides the input, where its signature does not name it."""
     notes: tuple[str, ...] = ()
     """What was decided while the task was made, for people: kept with the run."""
 

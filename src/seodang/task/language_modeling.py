@@ -40,6 +40,7 @@ class LanguageModeling(Task):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("tokens",)
+    options: ClassVar[tuple[str, ...]] = tuple(Sampling.fields())
     monitor: ClassVar[tuple[str, str]] = ("loss", "min")
     counts: ClassVar[str] = "tokens"
     answers: ClassVar[str] = "tokens"

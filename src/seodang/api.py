@@ -25,6 +25,7 @@ from seodang.training.resolve import read_recipe
 if TYPE_CHECKING:
     from torch import nn
 
+    from seodang.data.dataset import Dataset
     from seodang.models.bundle import Bundle
     from seodang.task.base import Prediction
 
@@ -312,7 +313,7 @@ def _fit(
     try:
         with run.locked() if devices.main else nullcontext():
             run.clear_stop()
-            pictures = [_pictures(run)] if devices.main else []
+            pictures = [_pictures(run, assembly.data)] if devices.main else []
             trainer = Trainer(assembly.recipe, assembly.model, assembly.task, assembly.data, assembly.rule, run,
                               assembly.record, devices, [*listeners, *pictures])  # fmt: skip
             if checkpoint:
@@ -329,7 +330,7 @@ def _fit(
     return run
 
 
-def _pictures(run: Run) -> Listener:
+def _pictures(run: Run, data: Dataset) -> Listener:
     """Return the listener that draws the report when a run has finished."""
 
     def report(event: Event) -> None:
@@ -338,6 +339,7 @@ def _pictures(run: Run) -> Listener:
         if isinstance(event, Stopped) and event.finished:
             from seodang.visualize.report import write_report  # lazy: 1 s
 
-            write_report(run)
+            bundle, task = open_bundle(run)
+            write_report(run, bundle.model, task, data)
 
     return report

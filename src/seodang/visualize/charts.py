@@ -265,10 +265,14 @@ def histogram(figure: Histogram, width: float = 520, height: float = 290) -> Dra
     frame, axes = framed(figure.x, figure.y, xs, ys, width, height, tight_x=True)
     parts = [axes]
     for a, b, value in zip(figure.edges[:-1], figure.edges[1:], figure.heights, strict=True):
+        if not finite([value]):
+            continue
         x, y = frame.across(a), frame.up(value)
         width_of_one, height_of_one = max(frame.across(b) - x - 2, 0.5), max(frame.bottom - y, 0)
         parts.append(element("rect", x=x + 1, y=y, width=width_of_one, height=height_of_one, fill=colour(0), rx=1.5))
     for a, b, value in zip(figure.edges, figure.edges[1:], figure.expected, strict=False):
+        if not finite([value]):
+            continue
         y = frame.up(value)
         parts.append(line(frame.across(a) + 1, y, frame.across(b) - 1, y, stroke=colour(1), stroke_width=2.5))
     if figure.expected:

@@ -22,7 +22,7 @@ def safe(text: object) -> Markup:
     return Markup(escape(NOT_XML.sub("\ufffd", str(text)), quote=True))
 
 
-def element(name: str, *children: object, **attributes: object) -> Markup:
+def element(name: str, /, *children: object, **attributes: object) -> Markup:
     """Return ``<name …>children</name>``. `None` attributes are left out, ``class_`` is class, ``a_b`` is a-b."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{safe(_short(value))}"'

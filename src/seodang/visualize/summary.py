@@ -10,7 +10,7 @@ Units: multiply-adds per example; bytes of parameters and buffers, and of what a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -53,39 +53,30 @@ class LayerTable(NamedTuple):
     output_bytes: int
 
 
-def example_input(facts: Facts, model: nn.Module) -> Tensor:
-    """Return a batch with one blank example of what the model takes, on its device."""
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    kind = torch.long if isinstance(facts.inputs, TokenInputs) else torch.float32
-    return torch.zeros(1, *facts.inputs.shape, dtype=kind, device=device)
+def layer_table(model: nn.Module, example: Facts | Sequence[int] | Mapping[str, Tensor]) -> LayerTable:
+    """Return the layers of `model`.
 
-
-def layer_table(model: nn.Module, facts: Facts | Sequence[int] | Tensor) -> LayerTable:
-    """Return the layers of `model`, for the facts of its data, the shape of one example, or a batch of one."""
-    if isinstance(facts, Facts):
-        inputs = example_input(facts, model)
-    elif isinstance(facts, Tensor):
-        inputs = facts
-    else:
-        inputs = torch.zeros(1, *facts, device=next((weight.device for weight in model.parameters()), None))
-    seen = _run(model, inputs)
+    `example` is what it is run on: the facts of its data, the shape of one example, or a batch of one for the model
+    (``""``) or for each part that takes inputs of its own (``task.blank_inputs(model)``).
+    """
+    seen: dict[str, Visit] = {}
+    for path, inputs in blank_examples(model, example).items():
+        part = model.get_submodule(path)
+        seen |= {".".join(filter(None, (path, name))): visit for name, visit in _run(part, inputs).items()}
     held = dict(_own_weights(model))
     order = {path: place for place, path in enumerate(seen)}
     layers = []
-    for path, module in model.named_modules():
+    for path, module in sorted(model.named_modules(), key=lambda item: order.get(item[0], len(order))):
         visit = seen.get(path, Visit())
         weights, buffers = held[path]
-        leaf = next(module.children(), None) is None
-        if not (leaf and path in seen) and not weights and not visit.multiply_adds:
+        runs = path in seen and next(module.children(), None) is None
+        if not (runs or weights or buffers or visit.multiply_adds):
             continue
         parameters = sum(weight.numel() for weight in weights)
         layers.append(
             Layer(path or type(module).__name__, type(module).__name__, visit.output, parameters, visit.multiply_adds,
                   sum(tensor.numel() * tensor.element_size() for tensor in [*weights, *buffers]), visit.output_bytes)
         )  # fmt: skip
-        order.setdefault(path, len(order))
-    paths = {layer.path: order.get(layer.path, -1) for layer in layers}
-    layers.sort(key=lambda layer: paths[layer.path])
     return LayerTable(
         tuple(layers),
         sum(weight.numel() for weight in model.parameters()),
@@ -93,6 +84,16 @@ def layer_table(model: nn.Module, facts: Facts | Sequence[int] | Tensor) -> Laye
         sum(layer.state_bytes for layer in layers),
         sum(layer.output_bytes for layer in layers),
     )
+
+
+def blank_examples(model: nn.Module, example: Facts | Sequence[int] | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return what to run the model on, as zeros on its device."""
+    if isinstance(example, Mapping):
+        return example
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    shape = example.inputs.shape if isinstance(example, Facts) else example
+    tokens = isinstance(example, Facts) and isinstance(example.inputs, TokenInputs)
+    return {"": torch.zeros(1, *shape, dtype=torch.long if tokens else torch.float32, device=device)}
 
 
 class Visit(NamedTuple):

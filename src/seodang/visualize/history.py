@@ -1,0 +1,141 @@
+"""Curves of a run, from its events: losses, scores, learning rate, size of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seodang.core.language import say
+from seodang.visualize.figure import Axis, Lines, Mark, Series
+from seodang.visualize.scale import finite, number, percent
+
+Events = Sequence[Mapping[str, Any]]
+
+WIDE = 25.0
+"""Losses whose largest value is this many times the smallest are drawn on a logarithmic axis."""
+SHARES = ("accuracy", "precision", "recall", "f1", "top")
+"""Scores with these words in their name are shares of one, written as per cent."""
+
+
+def curves(events: Events, monitor: tuple[str, str]) -> list[Lines]:
+    """Return the charts of a run: loss first, then the score that decides, other scores, rate and gradient."""
+    x, axis = _time(events)
+    stepped = [event for event in events if event["event"] == "stepped"]
+    evaluated = watched(events)
+    figures = [_losses(stepped, evaluated, x, axis, monitor)] if stepped or evaluated else []
+    names = list(dict.fromkeys(name for event in evaluated for name in event["scores"] if name != "loss"))
+    names.sort(key=lambda name: name != monitor[0])
+    figures += [_score(evaluated, name, x, axis, monitor) for name in names if len(evaluated) > 1]
+    if len(stepped) > 1:
+        figures.append(_one(stepped, "lr", say("Learning rate"), x, axis, 2))
+        figures.append(_one(stepped, "grad_norm", say("Norm of the gradient"), x, axis, 7))
+    return figures
+
+
+def watched(events: Events) -> list[Mapping[str, Any]]:
+    """Return the evaluations made along the way: those on the split of the first."""
+    evaluated = [event for event in events if event["event"] == "evaluated"]
+    return [event for event in evaluated if event["split"] == evaluated[0]["split"]]
+
+
+def best_event(events: Events, monitor: tuple[str, str]) -> Mapping[str, Any] | None:
+    """Return the evaluation whose checkpoint was kept as the best, or None if none was chosen."""
+    return next((event for event in reversed(watched(events)) if event.get("best")), None)
+
+
+def is_share(name: str) -> bool:
+    return any(word in name.lower() for word in SHARES)
+
+
+def score_text(name: str, value: float) -> str:
+    """Return a score as people read it: shares of one as per cent."""
+    return percent(value) if is_share(name) else number(value, 4)
+
+
+def score_name(name: str) -> str:
+    """Return what a score is called in the reader's language; names nobody knows stay as they are."""
+    known = {
+        "loss": say("loss"),
+        "accuracy": say("accuracy"),
+        "perplexity": say("perplexity"),
+        "elbo": say("evidence lower bound"),
+        "importance_weighted": say("importance-weighted bound"),
+        "reconstruction": say("reconstruction"),
+        "kl": say("KL divergence"),
+        "return": say("return"),
+        "mean_return": say("mean return"),
+        "rmse": say("root mean squared error"),
+        "mae": say("mean absolute error"),
+        "r2": say("explained variance R²"),
+        "f1": say("F1"),
+    }
+    return known.get(name, name.replace("_", " "))
+
+
+def split_name(name: str) -> str:
+    known = {"train": say("training"), "valid": say("validation"), "test": say("test")}
+    return known.get(name, name)
+
+
+def _time(events: Events) -> tuple[str, Axis]:
+    """Return which field runs along x: epochs where there are at least two, else updates."""
+    epochs = max(finite(event.get("epoch", 0.0) for event in events), default=0.0)
+    return ("epoch", Axis(say("epoch"))) if epochs >= 2 else ("step", Axis(say("update")))
+
+
+def _series(name: str, events: Events, x: str, values: Sequence[Any], colour: int, dashed: bool = False) -> Series:
+    kept = [(event[x], value) for event, value in zip(events, values, strict=True) if finite([value])]
+    return Series(name, tuple(float(a) for a, _ in kept), tuple(float(b) for _, b in kept), colour, dashed)
+
+
+def _losses(stepped: Events, evaluated: Events, x: str, axis: Axis, monitor: tuple[str, str]) -> Lines:
+    networks = list(dict.fromkeys(name for event in stepped for name in event["losses"]))
+    series, marks = [], []
+    for place, name in enumerate(networks):
+        label = say("training") if networks == ["model"] else name
+        taken = 0 if place == 0 else place + 1
+        series.append(_series(label, stepped, x, [event["losses"].get(name) for event in stepped], taken))
+    if any("loss" in event["scores"] for event in evaluated):
+        values = [event["scores"].get("loss") for event in evaluated]
+        series.append(_series(split_name(evaluated[0]["split"]), evaluated, x, values, 1))
+        if monitor[0] == "loss":
+            marks += _best(evaluated, "loss", x)
+    values = [value for item in series for value in item.y]
+    log = bool(values) and min(values) > 0 and max(values) / min(values) > WIDE
+    ends = ", ".join(say("{name}: from {first} to {last}", name=item.name, first=number(item.y[0]), last=number(item.y[-1]))
+                     for item in series if item.y)  # fmt: skip
+    return Lines(say("Loss"), say("Loss over {time}. {ends}.", time=axis.label, ends=ends), tuple(series), axis,
+                 Axis(say("loss"), log=log), tuple(marks))  # fmt: skip
+
+
+def _best(evaluated: Events, name: str, x: str) -> list[Mark]:
+    event = next((event for event in reversed(evaluated) if event.get("best")), None)
+    if event is None or not finite([event["scores"].get(name)]):
+        return []
+    value = event["scores"][name]
+    text = say("best {value}, update {step}", value=score_text(name, value), step=f"{event['step']:,}")
+    return [Mark(float(event[x]), float(value), text, 1)]
+
+
+def _score(evaluated: Events, name: str, x: str, axis: Axis, monitor: tuple[str, str]) -> Lines:
+    series = _series(split_name(evaluated[0]["split"]), evaluated, x, [e["scores"].get(name) for e in evaluated], 1)
+    title = score_name(name)
+    title = title[:1].upper() + title[1:]
+    last = score_text(name, series.y[-1]) if series.y else "–"
+    values = series.y[1:] or series.y
+    # the first evaluation is of chance: where it would flatten all others, the axis begins above it
+    cut = is_share(name) and len(values) > 3 and min(values) > 0.8
+    if cut:
+        series = Series(series.name, series.x[1:], series.y[1:], series.colour)
+    return Lines(
+        title, say("{name} over {time}; at the end {last}.", name=title, time=axis.label, last=last), (series,), axis,
+        Axis(say("{score} on {split}", score=score_name(name), split=series.name), percent=is_share(name)),
+        tuple(_best(evaluated, name, x) if name == monitor[0] else ()),
+    )  # fmt: skip
+
+
+def _one(stepped: Events, field: str, title: str, x: str, axis: Axis, colour: int) -> Lines:
+    series = _series("", stepped, x, [event.get(field) for event in stepped], colour)
+    last = number(series.y[-1]) if series.y else "–"
+    alt = say("{name} over {time}; at the end {last}.", name=title, time=axis.label, last=last)
+    return Lines(title, alt, (series,), axis, Axis(title))

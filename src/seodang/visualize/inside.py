@@ -1,0 +1,176 @@
+"""What a network holds and what happens in it: filters, activations, attention, embeddings. Any module will do.
+
+All but the weights is drawn from one recording (`layers.record`) of one example.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seodang.core.inputs import Facts, ImageInputs
+from seodang.core.language import say
+from seodang.layers.record import Recording, record
+from seodang.visualize.answers import columns_of
+from seodang.visualize.figure import Axis, Figure, Images, Matrix
+from seodang.visualize.pixels import activation_picture, grid, picture, weights_picture
+
+FILTERS = 32
+CHANNELS = 16
+MAPS = 6
+"""Layers whose activation maps are shown: the first ones of each size, then evenly through the depth."""
+HEADS = 4
+
+
+def recorded(model: nn.Module, inputs: Tensor) -> Recording:
+    """Return what every layer gives for one batch, in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), record(model) as kept:
+            model(inputs)
+    finally:
+        model.train(training)
+    return kept
+
+
+def weight_figures(model: nn.Module, facts: Facts) -> list[Figure]:
+    """Return the first weights that meet the data: as small pictures for images, as a heat map for tables."""
+    inputs = facts.inputs
+    for path, module in model.named_modules():
+        if isinstance(inputs, ImageInputs) and isinstance(module, nn.Conv2d) and module.in_channels == inputs.channels:
+            if max(module.kernel_size) < 2:
+                continue
+            return [_filters(path, module.weight)]
+        if isinstance(module, nn.Linear) and module.in_features == int(np.prod(inputs.shape)):
+            if isinstance(inputs, ImageInputs):
+                return [_filters(path, module.weight.view(-1, *inputs.shape))]
+            return [_weight_matrix(path, module.weight, facts)]
+    return []
+
+
+def _filters(path: str, weights: Tensor) -> Images:
+    norms = weights.detach().flatten(1).norm(dim=1)
+    order = norms.argsort(descending=True, stable=True)[:FILTERS]
+    images = tuple(weights_picture(weights[place]) for place in order.tolist())
+    return Images(
+        say("Filters of the first layer"),
+        say("{shown} of {count} filters of layer {path}, {height}×{width} pixels each.", shown=len(images), count=len(weights),
+            path=path, height=weights.shape[-2], width=weights.shape[-1]),
+        images, columns=16,
+        about=say("{shown} of the {count} filters of {path}, those with the largest weights first. Blue is negative, "
+                  "white zero, orange positive.", shown=len(images), count=len(weights), path=path)
+        if weights.shape[1] != 3 else
+        say("{shown} of the {count} filters of {path}, those with the largest weights first, in the colours they look for.",
+            shown=len(images), count=len(weights), path=path),
+    )  # fmt: skip
+
+
+def _weight_matrix(path: str, weights: Tensor, facts: Facts) -> Matrix:
+    values = weights.detach().double().cpu().numpy()
+    order = np.argsort(-np.abs(values).sum(1), kind="stable")[:24]
+    names = tuple(
+        name if span.stop - span.start == 1 else f"{name} {place + 1}"
+        for name, span in columns_of(facts)
+        for place in range(span.stop - span.start)
+    )
+    return Matrix(
+        say("Weights of the first layer"),
+        say("{rows} units by {columns} inputs of layer {path}.", rows=len(order), columns=values.shape[1], path=path),
+        values[order], columns=names if len(names) <= 30 else (), x=Axis(say("input")), y=Axis(say("unit")), look="diverging",
+        about=say("One row for each unit of {path}, those with the largest weights first. Blue is negative, orange positive.",
+                  path=path),
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------- activations
+
+
+def activation_figures(model: nn.Module, inputs: Tensor, facts: Facts) -> list[Figure]:
+    """Return what the layers make of one example (a batch of one): maps of pictures, strips of vectors."""
+    kept = recorded(model, inputs)
+    named = dict(model.named_modules())
+    maps = [path for path, value in kept.items()
+            if path in named and not _passive(named[path]) and value.ndim == 4 and min(value.shape[-2:]) > 1]  # fmt: skip
+    figures: list[Figure] = []
+    if maps:
+        figures.append(_maps(kept, _spread(maps), inputs, facts, {path: type(named[path]).__name__ for path in maps}))
+    strips = [path for path, value in kept.items()
+              if path in named and not _passive(named[path]) and value.ndim == 2 and value.shape[1] > 1]  # fmt: skip
+    if strips and not maps:
+        figures += [_strip(path, kept[path][0], type(named[path]).__name__) for path in _spread(strips)]
+    return figures
+
+
+def _passive(module: nn.Module) -> bool:
+    """Containers, dropout and reshaping show nothing their neighbours do not."""
+    return isinstance(module, (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)) or bool(list(module.children()))
+
+
+def _spread(paths: list[str], most: int = MAPS) -> list[str]:
+    if len(paths) <= most:
+        return paths
+    return [paths[place] for place in sorted({round(step * (len(paths) - 1) / (most - 1)) for step in range(most)})]
+
+
+def _maps(kept: Recording, paths: list[str], inputs: Tensor, facts: Facts, kinds: dict[str, str]) -> Images:
+    images, captions = [], []
+    if isinstance(facts.inputs, ImageInputs):
+        images.append(picture(inputs[0], facts.inputs))
+        captions.append(say("input") + "\n" + _size(inputs[0]))
+    for path in paths:
+        value = kept[path][0]
+        shown = value[value.flatten(1).std(1).argsort(descending=True, stable=True)[:CHANNELS]]
+        low, high = float(shown.min()), float(shown.max())
+        images.append(
+            grid(
+                [activation_picture(channel, low, high) for channel in shown],
+                columns=4,
+                gap=max(1, shown.shape[-1] // 12),
+            )
+        )
+        captions.append(f"{path} {kinds[path]}\n" + _size(value))
+    return Images(
+        say("What the layers see"), say("Activation maps of {count} layers for one example.", count=len(paths)),
+        tuple(images), tuple(captions), columns=4,
+        about=say("One example on its way through the network: up to {count} channels of each layer, those that vary most. "
+                  "Dark is low, yellow is high.", count=CHANNELS),
+    )  # fmt: skip
+
+
+def _size(value: Tensor) -> str:
+    return " × ".join(map(str, value.shape))
+
+
+def _strip(path: str, value: Tensor, kind: str) -> Matrix:
+    most = 256
+    return Matrix(
+        f"{path} {kind}", say("{count} activations of layer {path} for one example.", count=len(value), path=path),
+        value[None, :most].double().cpu().numpy(), x=Axis(say("unit")), look="diverging" if float(value.min()) < 0 else "sequential",
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ attention
+
+
+def attention_figures(kept: Recording, rows: tuple[str, ...], columns: tuple[str, ...] | None = None) -> list[Figure]:
+    """Return the attention weights that were noted, averaged over heads and the first heads by themselves.
+
+    `rows` names the places that look, `columns` (default: the same) those that are looked at.
+    """
+    noted = [path for path, value in kept.items() if path.rpartition(".")[2] == "weights" and value.ndim == 4]
+    columns = rows if columns is None else columns
+    figures: list[Figure] = []
+    for path in _spread(noted, 4):
+        value = kept[path][0].float().cpu()
+        if value.shape[-2:] != (len(rows), len(columns)):
+            continue
+        layer = path.rpartition(".")[0]
+        for head in range(min(HEADS, len(value))):
+            figures.append(
+                Matrix(say("{layer}, head {head}", layer=layer, head=head + 1),
+                       say("Attention of {count} tokens to each other.", count=len(rows)),
+                       value[head].double().numpy(), rows, columns, Axis(say("looks at")), Axis(say("token")))
+            )  # fmt: skip
+    return figures

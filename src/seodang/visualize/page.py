@@ -1,0 +1,164 @@
+"""A page that needs nothing else: figures as HTML, one style sheet, one small script, no network.
+
+The policy in its head allows pictures inside the page, and exactly this style sheet and this script by their
+SHA-256; nothing can be loaded, sent or run besides. Every name and text from outside is escaped by `markup`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from seodang.core.language import language
+from seodang.visualize.draw import svg
+from seodang.visualize.figure import Column, Figure, Film, Images, Passage, Scatter, Table
+from seodang.visualize.grids import share_bar
+from seodang.visualize.markup import Markup, element, joined, safe
+from seodang.visualize.pixels import SMALL, data_address, enlarged, film_png, grid
+from seodang.visualize.sections import Section
+
+HERE = Path(__file__).parent
+WIDE_COLUMNS = 5
+"""Tables with more columns take the whole width."""
+MANY = 40
+"""More pictures than this without captions are one sheet."""
+
+
+def page(title: str, header: Markup, sections: Sequence[Section], details: Markup, footer: Markup) -> str:
+    """Return the whole document."""
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    links = [element("a", section.title, href=f"#{section.name}") for section in sections]
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Markup(style)),
+    )
+    body = element(
+        "body",
+        element("header", element("div", header, class_="wrap")),
+        element("nav", element("div", *links, class_="wrap")),
+        element("main", *(section_html(section) for section in sections), details, class_="wrap"),
+        element("footer", element("div", footer, class_="wrap")),
+        element("script", Markup(script)),
+    )
+    return "<!doctype html>\n" + element("html", head, body, lang=language()) + "\n"
+
+
+def _sha256(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def section_html(section: Section) -> Markup:
+    about = element("p", section.about) if section.about else None
+    figures = element("div", *arranged(section.figures), class_="figures")
+    return element("section", element("h2", section.title), about, figures, id=section.name)
+
+
+def arranged(figures: Sequence[Figure]) -> list[Markup]:
+    """Return the figures as HTML; one that would stand alone beside a gap takes the whole width."""
+    wide = [is_wide(figure) for figure in figures]
+    column = 0
+    for place, figure in enumerate(figures):
+        if wide[place]:
+            column = 0
+            continue
+        alone = column == 0 and (place + 1 == len(figures) or wide[place + 1])
+        if alone and len(figures) > 1 and not isinstance(figure, (Film, Scatter)):
+            wide[place] = True
+        column = 1 - column
+    return [figure_html(figure, stretch) for figure, stretch in zip(figures, wide, strict=True)]
+
+
+def is_wide(figure: Figure) -> bool:
+    match figure:
+        case Images():
+            return len(figure.images) > 8 or bool(figure.captions)
+        case Table():
+            return len(figure.columns) > WIDE_COLUMNS
+        case Passage():
+            return True
+    return False
+
+
+def figure_html(figure: Figure, wide: bool = False) -> Markup:
+    """Return a figure with its title and reading aid."""
+    about = element("p", figure.about) if figure.about else None
+    caption = element("figcaption", element("h3", figure.title), about)
+    kind = ["wide"] if wide else []
+    match figure:
+        case Images():
+            kind.append("pictures")
+            inside = images_html(figure)
+        case Film():
+            kind.append("pictures")
+            crisp = " crisp" if max(figure.frames[0].shape[:2]) <= 4 * SMALL else ""
+            inside = element("img", src=data_address(film_png(figure)), alt=figure.alt, class_="film" + crisp)
+        case Table():
+            inside = table_html(figure)
+        case Passage():
+            inside = passage_html(figure)
+        case _:
+            kind += ["narrow"] if isinstance(figure, Scatter) else []
+            inside = svg(figure, alone=False)
+    return element("figure", caption, inside, class_=" ".join(kind) or None)
+
+
+def images_html(figure: Images) -> Markup:
+    largest = max((max(image.shape[:2]) for image in figure.images), default=0)
+    crisp = "" if figure.smooth or largest > SMALL * 4 else " crisp"
+    if not figure.captions and len(figure.images) > MANY:
+        sheet = grid(figure.images, figure.columns, gap=2)
+        return element("div", element("img", src=data_address(sheet), alt=figure.alt), class_="grid sheet" + crisp)
+    columns = next((count for count in (1, 4, 8, 10, 16) if count >= figure.columns), 16)
+    cells = []
+    for place, image in enumerate(figure.images):
+        caption = figure.captions[place] if place < len(figure.captions) else ""
+        shown = image if crisp or largest > SMALL else enlarged(image, SMALL)
+        picture = element("img", src=data_address(shown), alt=caption.replace("\n", ", ") or f"{place + 1}")
+        lines = (element("span", line) for line in caption.split("\n") if line)
+        cells.append(element("div", picture, *lines))
+    return element("div", *cells, class_=f"grid c{columns}{crisp}")
+
+
+def table_html(figure: Table) -> Markup:
+    """Return a table that can be sorted by each of its columns; bars show the share of the largest."""
+    values = figure.values or figure.rows
+    largest = [max((float(row[place]) for row in values), default=0.0) if column.bar else 0.0
+               for place, column in enumerate(figure.columns)]  # fmt: skip
+    heads = [element("th", element("button", column.name, type="button"), class_="number" if column.number else None, scope="col")
+             for column in figure.columns]  # fmt: skip
+    body = [element("tr", *(_cell(column, text, value, most) for column, text, value, most
+                            in zip(figure.columns, row, worth, largest, strict=True)))
+            for row, worth in zip(figure.rows, values, strict=True)]  # fmt: skip
+    parts = [element("thead", element("tr", *heads)), element("tbody", *body)]
+    if figure.total:
+        total = [_cell(column, text, text, 0.0) for column, text in zip(figure.columns, figure.total, strict=True)]
+        parts.append(element("tfoot", element("tr", *total)))
+    return element("div", element("table", *parts), class_="scroll")
+
+
+def _cell(column: Column, text: str, value: float | str, most: float) -> Markup:
+    kinds = [name for name, yes in (("number", column.number), ("path", column.path)) if yes]
+    bar = share_bar(float(value) / most) if column.bar and most > 0 and isinstance(value, (int, float)) else None
+    worth = None if value == text else value
+    return element("td", text, bar, class_=" ".join(kinds) or None, data_value=worth)
+
+
+def passage_html(figure: Passage) -> Markup:
+    pieces = []
+    for text, weight, note in figure.pieces:
+        if weight is None:
+            pieces.append(safe(text))
+        else:
+            pieces.append(element("b", text, class_=f"w{min(9, int(weight * 10))}", title=note or None))
+    return element("div", joined(*pieces), class_="passage")

@@ -1,0 +1,108 @@
+"""What there is to see of a run, in the order a person wants to know it.
+
+Sections are chosen by the kind of the data and by what the task's answers are, never by the name of a model. The
+report shows them on a page, `look` writes each figure to a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from seodang.core.inputs import Facts
+from seodang.core.language import say
+from seodang.core.run import RunFolder
+from seodang.data.dataset import Dataset
+from seodang.task.base import Task
+from seodang.task.losses import cross_entropy, squared_error
+from seodang.task.pictures import Picture, as_bytes
+from seodang.visualize.answers import Answers, gather
+from seodang.visualize.classes import classification_figures
+from seodang.visualize.figure import Figure, Film, Images, Pixels
+from seodang.visualize.history import curves
+from seodang.visualize.inside import activation_figures, weight_figures
+from seodang.visualize.pixels import SMALL
+from seodang.visualize.plane import decision_boundary, has_two_inputs
+from seodang.visualize.quantities import importance, quantity_figures
+from seodang.visualize.summary import layer_figure, layer_table
+from seodang.visualize.tokens import token_figures
+
+
+class Section(NamedTuple):
+    """A heading, a sentence on how to read it, and figures."""
+
+    name: str
+    title: str
+    about: str
+    figures: Sequence[Figure]
+
+
+def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> list[Section]:
+    """Return every section that has something to show."""
+    model.eval()
+    facts = task.facts
+    answers = gather(model, data) if task.answers in ("classes", "quantities") else None
+    found = [
+        Section("training", say("Training"), say("How loss and scores changed from update to update."),
+                curves(run.events, task.monitor)),
+        Section("answers", say("What it gets right and wrong"), "", answer_figures(model, task, data, answers)),
+        Section("made", say("What it makes"), "", [figure_of(picture) for picture in task.pictures(model, data)]),
+        Section("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
+                inside_figures(model, task, facts, None if answers is None else example_of(answers))),
+        Section("layers", say("Layers"), "", [layer_figure(layer_table(model, task.blank_inputs(model)))]),
+    ]  # fmt: skip
+    return [section for section in found if section.figures]
+
+
+def answer_figures(model: nn.Module, task: Task, data: Dataset, answers: Answers | None) -> list[Figure]:
+    """Return how good the answers are: of classes, of quantities, of tokens."""
+    facts = task.facts
+    if task.answers == "tokens":
+        return token_figures(model, task, data)
+    if answers is None:
+        return []
+    classes = task.answers == "classes"
+    figures: list[Figure] = []
+    if classes and has_two_inputs(facts):
+        figures.append(decision_boundary(model, answers, facts))
+    figures += classification_figures(answers, facts) if classes else quantity_figures(answers, facts)
+    if facts.inputs.kind == "table":
+        matter = importance(model, answers, facts, cross_entropy if classes else squared_error)
+        figures += [matter] if matter else []
+    return figures
+
+
+def inside_figures(model: nn.Module, task: Task, facts: Facts, example: Tensor | None) -> list[Figure]:
+    """Return the first weights, and activations where the model takes what the data gives."""
+    figures = weight_figures(model, facts)
+    if example is not None and "" in task.blank_inputs(model):
+        device = next((weight.device for weight in model.parameters()), None)
+        figures += activation_figures(model, example.to(device), facts)
+    return figures
+
+
+def example_of(answers: Answers) -> Tensor:
+    """Return a batch with one example the model is right about (else any)."""
+    if answers.outputs.ndim == 2 and answers.targets.ndim == 1 and not answers.targets.is_floating_point():
+        right = (answers.predicted == answers.targets).nonzero()[:, 0]
+        if len(right):
+            return answers.inputs[right[:1]]
+    return answers.inputs[:1]
+
+
+def figure_of(picture: Picture) -> Figure:
+    """Return a task's picture as a figure."""
+    frames = tuple(pixels_of(image) for image in as_bytes(picture.images.cpu()))
+    alt = picture.about or picture.title
+    if picture.kind == "film":
+        return Film(picture.title, alt, frames, picture.milliseconds / 1000, about=picture.about)
+    smooth = max(frames[0].shape[:2]) > SMALL if frames else False
+    return Images(picture.title, alt, frames, columns=picture.columns, smooth=smooth, about=picture.about)
+
+
+def pixels_of(image: Tensor) -> Pixels:
+    """Return (C, H, W) bytes as (H, W) or (H, W, 3)."""
+    array = image.permute(1, 2, 0).numpy()
+    return array[:, :, 0] if array.shape[2] == 1 else array

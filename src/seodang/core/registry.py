@@ -35,10 +35,14 @@ class Entry(NamedTuple):
 
 
 class Registry(Generic[T]):
-    """A table of names. `kind` is the word in messages, `package` the package that is searched."""
+    """A table of names. `kind` is the word in messages, `package` the package that is searched.
 
-    def __init__(self, kind: str, package: str) -> None:
+    `section` is where its settings stand in a recipe, if not under the kind.
+    """
+
+    def __init__(self, kind: str, package: str, section: str = "") -> None:
         self.kind = kind
+        self.section = section or kind
         self.package = package
         self._entries: dict[str, Entry] = {}
         self._searched = False
@@ -93,13 +97,13 @@ class Registry(Generic[T]):
         for key, value in choice.settings.items():
             if key in decided and value != decided[key]:
                 raise ConfigError(
-                    "{kind}.{key}={value}, but the data has {decided}. Remove the setting or change the data.",
-                    kind=self.kind,
+                    "{section}.{key}={value}, but the data has {decided}. Remove the setting or change the data.",
+                    section=self.section,
                     key=key,
                     value=value,
                     decided=decided[key],
                 )
-        return cls.of({**entry.settings.values(), **decided, **choice.settings}, where=self.kind)
+        return cls.of({**entry.settings.values(), **decided, **choice.settings}, where=self.section)
 
     def make(self, choice: Choice, known: Mapping[str, Any] | None = None, *arguments: Any) -> T:
         """Return ``maker(settings, *arguments)`` for `choice`."""

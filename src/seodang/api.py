@@ -89,16 +89,17 @@ def train(
     resolved, notes = read_recipe(recipe, data, overrides, settings)
     from seodang.training.devices import wanted_devices  # lazy: 1 s
 
-    launched = in_process_group()
-    if not launched and wanted_devices(resolved.train) > 1:
-        folder = RunFolder.create(resolved, run)
-        launch(folder, wanted_devices(resolved.train), plugin, allow_drift=False)
-        return Run(folder.path)
-    if launched and run is None:
-        raise ConfigError("torchrun: give every process the same folder: --run DIR")
     from seodang.training.assemble import assemble
 
+    launched = in_process_group()
+    count = wanted_devices(resolved.train)
+    if launched and run is None:
+        raise ConfigError("torchrun: give every process the same folder: --run DIR")
     assembly = assemble(resolved)
+    if not launched and count > 1:  # assembled here only to say what is wrong before there is a folder
+        folder = RunFolder.create(resolved, run)
+        launch(folder, count, plugin, allow_drift=False)
+        return Run(folder.path)
     folder = create_once(resolved, run)
     return _fit(assembly, folder, listeners, notes, None, allow_drift=False)
 

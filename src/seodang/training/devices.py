@@ -122,7 +122,7 @@ class Devices:
             network = torch.compile(network)  # type: ignore[assignment]
         if self.world > 1 and self.strategy == "ddp":
             return DistributedDataParallel(
-                network, device_ids=[self.device] if self.kind == "cuda" else None, broadcast_buffers=False
+                network, device_ids=[self.device] if self.kind == "cuda" else None, forward_sync_buffers=False
             )
         return network
 

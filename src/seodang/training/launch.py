@@ -43,7 +43,8 @@ def launch(folder: RunFolder, count: int, plugin: str | Path | None, allow_drift
                "-m", "seodang", "resume", str(folder.path)]  # fmt: skip
     command += ["--plugin", str(plugin)] if plugin else []
     command += ["--allow-numeric-drift"] if allow_drift else []
-    code = subprocess.run(command, check=False).returncode
+    threads = os.environ.get("OMP_NUM_THREADS", "1")  # the run sets its own number; this only quiets the launcher
+    code = subprocess.run(command, check=False, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": threads}).returncode
     if code:
         raise RunError("{path}: the {count} processes ended with exit code {code}; their messages are above.",
                        path=folder.path, count=count, code=code)  # fmt: skip

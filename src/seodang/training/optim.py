@@ -7,12 +7,13 @@ there is no scheduler object and nothing to save.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from seodang.core.config import Config
 from seodang.core.registry import Registry
@@ -51,7 +52,7 @@ class UpdateRule:
         ]
         return self.make([group for group in groups if group["params"]])
 
-    def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         raise NotImplementedError
 
     def rate(self, step: int, progress: float, total: int | None) -> float:
@@ -59,6 +60,12 @@ class UpdateRule:
         settings = self.settings
         factor = schedule(settings.schedule, step, progress, total, settings.warmup, settings.final)
         return settings.lr * factor
+
+
+def fast(groups: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """Return how PyTorch is to apply the rule: fused; shards of FSDP2 know only the for-each form of some rules."""
+    sharded = any(isinstance(weight, DTensor) for group in groups for weight in group["params"])
+    return {"foreach": True} if sharded else {"fused": True}
 
 
 def schedule(shape: str, step: int, progress: float, total: int | None, warmup: float = 0, final: float = 0) -> float:
@@ -132,9 +139,9 @@ class SGD(UpdateRule):
 
     settings: SGDConfig
 
-    def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=self.settings.lr, momentum=self.settings.momentum,
-                               nesterov=self.settings.nesterov, fused=True)  # fmt: skip
+                               nesterov=self.settings.nesterov, **fast(groups))  # fmt: skip
 
 
 @optimizers.register({"adam": AdamConfig()})
@@ -147,9 +154,9 @@ class Adam(UpdateRule):
 
     settings: AdamConfig
 
-    def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.Adam(
-            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True
+            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, **fast(groups)
         )
 
 
@@ -163,9 +170,9 @@ class AdamW(UpdateRule):
 
     settings: AdamConfig
 
-    def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, fused=True
+            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, **fast(groups)
         )
 
 
@@ -179,7 +186,7 @@ class RMSprop(UpdateRule):
 
     settings: RMSpropConfig
 
-    def make(self, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(groups, lr=self.settings.lr, alpha=self.settings.alpha, eps=self.settings.eps,
                                    momentum=self.settings.momentum, foreach=True)  # fmt: skip
 

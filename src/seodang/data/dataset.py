@@ -130,8 +130,8 @@ class Dataset:
         """Return the examples of ``"train"``, ``"valid"`` or ``"test"``."""
         raise KeyError(name)
 
-    def baseline(self, split: str) -> dict[str, Any] | None:
-        """Return what simple methods score on a split, by the names of the scores; None if there are none."""
+    def baseline(self, split: str) -> dict[str, float] | None:
+        """Return what simple methods score on a split, each under "score (method)"; None if there are none."""
         return None
 
 

@@ -1,0 +1,148 @@
+"""NumPy archives: which arrays are in them, read without pickle, checked before they are unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from seodang.core.errors import DataError
+from seodang.core.language import say
+from seodang.data.finding import Finding, listed, shown
+from seodang.data.memory import free_memory
+
+SPLIT_WORDS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
+               "test": "test", "testing": "test"}  # fmt: skip
+INPUT_WORDS = ("x", "images", "image", "inputs", "input", "data", "features")
+TARGET_WORDS = ("y", "labels", "label", "targets", "target")
+CLASS_WORDS = ("classes", "class_names", "label_names", "names")
+
+
+class Arrays(NamedTuple):
+    """Inputs and targets of each split, "" where no split is named, and the names of the classes."""
+
+    inputs: dict[str, np.ndarray]
+    targets: dict[str, np.ndarray]
+    names: dict[str, tuple[str, str]]
+    """What the arrays of a split are called in the file."""
+    classes: tuple[str, ...] | None
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the arrays of an .npz file, sorted into inputs and targets by their names.
+
+    ``x`` and ``y``, or ``train_x``, ``train_y``, ``test_x`` … in either order of words; also ``images`` and ``labels``.
+    Raises: DataError
+    """
+    if not path.is_file():
+        raise DataError("{path}: there is no such file.", path=shown(path))
+    inputs, targets, names = {}, {}, {}
+    classes = None
+    strange = []
+    for name, array in _load(path).items():
+        words = [word for word in name.lower().replace("-", "_").split("_") if word]
+        splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+        rest = [word for word in words if word not in SPLIT_WORDS]
+        if len(splits) <= 1 and len(rest) == 1 and rest[0] in INPUT_WORDS:
+            inputs["".join(splits)] = array
+            names["".join(splits)] = (name, names.get("".join(splits), ("", ""))[1])
+        elif len(splits) <= 1 and len(rest) == 1 and rest[0] in TARGET_WORDS:
+            targets["".join(splits)] = array
+            names["".join(splits)] = (names.get("".join(splits), ("", ""))[0], name)
+        elif name.lower() in CLASS_WORDS and array.ndim == 1 and array.dtype.kind == "U":
+            classes = tuple(map(str, array))
+        else:
+            strange.append(name)
+    if strange or not inputs or ("" in inputs and len(inputs) > 1):
+        raise DataError(
+            "{path}: cannot tell inputs from targets by the names of its arrays ({names}). Call them x and y, or train_x, "
+            "train_y, valid_x, valid_y, test_x, test_y; class names may be in 'classes'.",
+            path=shown(path), names=listed([*strange, *(name for name in _names(path) if name not in strange)]))  # fmt: skip
+    return Arrays(inputs, targets, names, classes)
+
+
+def _names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    source = shown(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            needed = sum(item.file_size for item in archive.infolist())
+        if 2 * needed > free_memory():
+            raise DataError(
+                "{path}: unpacks to {size:,} bytes, more than half of free memory.", path=source, size=needed
+            )
+        arrays = {}
+        with np.load(path, allow_pickle=False) as archive:
+            for name in archive.files:
+                try:
+                    arrays[name] = archive[name]
+                except ValueError as error:
+                    reason = str(error)
+                    if "pickle" in reason or "Object" in reason:
+                        reason = say(
+                            "it holds Python objects, which are not read because they can run code; save numbers or texts"
+                        )
+                    raise DataError("{path}: array '{name}' cannot be read: {reason}.", path=source, name=name,
+                                    reason=reason.rstrip(".")) from None  # fmt: skip
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, KeyError) as error:
+        raise DataError("{path}: is not a whole .npz file ({reason}).", path=source, reason=error) from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise DataError("{path}: '{name}' is no NumPy array.", path=source, name=name)
+    return arrays
+
+
+def check_arrays(arrays: Arrays, source: str) -> list[Finding]:
+    """Return everything that is wrong with the shapes and values of the arrays."""
+    findings = []
+    for split, values in arrays.inputs.items():
+        x, y = arrays.names[split]
+        if values.ndim < 2:
+            findings.append(_error(source, say("array '{name}' has shape {shape}; it needs a row for each example.", name=x,
+                                               shape=values.shape)))  # fmt: skip
+        elif not len(values):
+            findings.append(_error(source, say("array '{name}' is empty.", name=x)))
+        if values.dtype.kind not in "uifb":
+            findings.append(
+                _error(source, say("array '{name}' holds {kind}; inputs are numbers.", name=x, kind=values.dtype))
+            )
+        elif values.dtype.kind == "f" and not np.isfinite(values).all():
+            findings.append(_error(source, _not_finite(x, values)))
+        if split in arrays.targets and len(arrays.targets[split]) != len(values):
+            findings.append(_error(source, say("'{x}' has {inputs} examples, '{y}' has {targets} answers.", x=x, y=y,
+                                               inputs=len(values), targets=len(arrays.targets[split]))))  # fmt: skip
+    shapes = {values.shape[1:] for values in arrays.inputs.values()}
+    if len(shapes) > 1:
+        findings.append(
+            _error(source, say("the splits have inputs of different shapes: {shapes}.", shapes=listed(sorted(shapes))))
+        )
+    for split, values in arrays.targets.items():
+        y = arrays.names[split][1]
+        if split not in arrays.inputs:
+            findings.append(_error(source, say("there is '{name}' but no inputs for it.", name=y)))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            findings.append(_error(source, _not_finite(y, values)))
+    lacking = [split for split in arrays.inputs if split not in arrays.targets] if arrays.targets else []
+    findings += [
+        _error(source, say("there is '{name}' but no answers for it.", name=arrays.names[split][0]))
+        for split in lacking
+    ]
+    return findings
+
+
+def _not_finite(name: str, values: np.ndarray) -> str:
+    places = np.argwhere(~np.isfinite(values))
+    rows = sorted({int(place[0]) for place in places})
+    return say("array '{name}' holds NaN or infinity in {count} places (rows {rows}, counted from 0).", name=name,
+               count=len(places), rows=listed(rows))  # fmt: skip
+
+
+def _error(source: str, message: str) -> Finding:
+    return Finding("error", source, message)

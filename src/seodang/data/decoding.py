@@ -1,0 +1,168 @@
+"""One picture file to pixels: decoded whole, or refused with a reason. The file is only ever read."""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from seodang.core.language import say
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm",
+            ".pbm", ".pnm")  # fmt: skip
+FORMAT_OF = {".jp": "JPEG", ".jf": "JPEG", ".pn": "PNG", ".we": "WEBP", ".gi": "GIF", ".bm": "BMP", ".di": "BMP", ".ti": "TIFF",
+             ".pp": "PPM", ".pg": "PPM", ".pb": "PPM", ".pnm": "PPM"}  # fmt: skip
+LARGEST_FILE = 400_000_000
+LARGEST_PIXELS = 50_000_000
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+
+class Unreadable(Exception):
+    """Why a file cannot be used as a picture, in words."""
+
+
+class Header(NamedTuple):
+    """What a picture says of itself before it is decoded; sizes as it is to be seen, turned by its EXIF entry."""
+
+    height: int
+    width: int
+    grey: bool
+    format: str
+    frames: bool
+    """Whether there are several; the first is used."""
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Make Pillow refuse what it would only warn about. Enter it before threads start: its switches are global."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def check_file(path: Path) -> None:
+    """Do nothing if `path` can be opened and held in memory.
+
+    Raises: Unreadable
+    """
+    try:
+        found = path.stat()  # not by opening it: a pipe would wait for ever
+    except OSError as error:
+        raise Unreadable(say("cannot be read ({reason})", reason=error.strerror)) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable(say("is a folder") if stat.S_ISDIR(found.st_mode) else say("is not a regular file"))
+    if found.st_size > LARGEST_FILE:
+        raise Unreadable(say("has {size:,} bytes, more than {limit:,}", size=found.st_size, limit=LARGEST_FILE))
+    if not found.st_size:
+        raise Unreadable(say("is empty"))
+
+
+def read_picture(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises: Unreadable
+    """
+    check_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(say("cannot be read ({reason})", reason=error.strerror)) from None
+
+
+def header(path: Path) -> Header:
+    """Return what the picture says of itself; its pixels are not read.
+
+    Raises: Unreadable
+    """
+    check_file(path)
+    with _opened(path) as image:
+        height, width = image.height, image.width
+        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # lying on its side
+            height, width = width, height
+        grey = image.mode in GREY or (image.mode in ("P", "PA") and _grey_palette(image))
+        return Header(height, width, grey, image.format or "", bool(getattr(image, "is_animated", False)))
+
+
+def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Return the pixels of a picture, uint8 (H, W, C), at `size` (height, width) if it is given.
+
+    The whole file is decoded. The picture is turned as its EXIF entry says; transparency is laid on white; 16-bit
+    grey levels are scaled to 8. To change its size the shorter side is scaled and the longer one cut, at both ends alike.
+
+    Raises: Unreadable
+    """
+    with _opened(io.BytesIO(data)) as image:
+        image.load()
+        turned = ImageOps.exif_transpose(image)
+        plain = _flat(turned).convert("L" if channels == 1 else "RGB")
+        if size is not None and (plain.height, plain.width) != size:
+            plain = ImageOps.fit(plain, (size[1], size[0]), Image.Resampling.BILINEAR)
+        return np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
+
+
+@contextmanager
+def _opened(source: Path | io.BytesIO) -> Iterator[Image.Image]:
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            if image.width * image.height > LARGEST_PIXELS:
+                raise Unreadable(say("has {width} × {height} pixels, more than {limit:,} in all",
+                                     width=image.width, height=image.height, limit=LARGEST_PIXELS))  # fmt: skip
+            yield image
+    except Unreadable:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise Unreadable(say("has more than {limit:,} pixels", limit=LARGEST_PIXELS)) from None
+    except Image.UnidentifiedImageError:
+        raise Unreadable(say("is no picture in a known format ({formats})", formats=", ".join(FORMATS))) from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise Unreadable(say("is damaged or cut off ({reason})", reason=reason)) from None
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """Return the picture as L or RGB in 8 bits, transparency laid on white."""
+    if image.mode.startswith("I"):
+        return Image.fromarray(_scaled(np.asarray(image, dtype=np.int64)))
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise Unreadable(say("holds floating-point grey levels outside 0…1"))
+        return Image.fromarray((values * 255).round().astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        seen = image.convert("RGBA")
+        white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, seen).convert("RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    if values.min() < 0 or values.max() > 65535:
+        raise Unreadable(say("holds whole numbers outside 0…65535 as grey levels"))
+    return ((values + 128) // 257).astype(np.uint8)
+
+
+def _grey_palette(image: Image.Image) -> bool:
+    colours = np.array(image.getpalette("RGB") or [0, 1, 2]).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format the name of a file promises, or None if it is not the name of a picture."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        return None
+    return FORMAT_OF.get(suffix) or FORMAT_OF[suffix[:3]]

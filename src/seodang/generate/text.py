@@ -59,14 +59,14 @@ def generate(
 
     Differs: other programs drop the oldest token alone, which with learned positions costs a whole reading each time.
     """
-    cached = cached and isinstance(model, Decoder)
+    decoder: Decoder | None = model if cached and isinstance(model, Decoder) else None
     generator = torch.Generator().manual_seed(sampling.seed)
     past = tokens
     window = past[:, -max_len:]
-    fresh, caches = window, model.caches() if cached else []
+    fresh, caches = window, decoder.caches() if decoder else []
     for count in range(sampling.max_tokens):
         with torch.inference_mode():
-            logits = model.decode(fresh, caches) if cached else model(window)[:, -1]
+            logits = decoder.decode(fresh, caches) if decoder else model(window)[:, -1]
             chosen = next_token(logits.float().cpu(), past.cpu(), sampling, generator)
         chosen = chosen.to(tokens.device)
         yield chosen
@@ -77,7 +77,7 @@ def generate(
             window, fresh = torch.cat([window, chosen[:, None]], dim=1), chosen[:, None]
         else:
             window = fresh = past[:, -max(1, int(max_len * KEPT)) :]
-            caches = model.caches() if cached else []
+            caches = decoder.caches() if decoder else []
 
 
 def next_token(
@@ -102,7 +102,7 @@ def next_token(
         logits = logits.masked_fill(logits < least, -torch.inf)
     probabilities = logits.softmax(-1)
     if sampling.top_p is not None and sampling.top_p < 1:
-        ranked, order = probabilities.sort(-1, descending=True, stable=True)
+        ranked, order = probabilities.sort(stable=True, dim=-1, descending=True)
         before = ranked.cumsum(-1) - ranked
         probabilities = torch.zeros_like(probabilities).scatter(1, order, ranked.where(before < sampling.top_p, 0))
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]

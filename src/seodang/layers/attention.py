@@ -75,7 +75,7 @@ def _attend_by_products(
         bias = bias.expand(batch, heads, length, size).flatten(0, 1)
     scores = torch.baddbmm(bias.expand(batch * heads, length, size), query, key.mT, alpha=width**-0.5)
     weights = scores.softmax(-1)
-    if mask is not None:  # a row without anything to see
+    if mask is not None and allowed is not None:  # a row without anything to see
         weights = weights * allowed.any(-1, keepdim=True).expand(batch, heads, length, 1).flatten(0, 1)
     note("weights", weights.unflatten(0, (batch, heads)))
     return torch.bmm(drop(weights, dropout), value).unflatten(0, (batch, heads))

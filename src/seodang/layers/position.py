@@ -12,9 +12,8 @@ def sinusoidal(length: int, embed_dim: int) -> Float[Tensor, "T D"]:
 
     Source: Vaswani et al. 2017, "Attention is all you need", arXiv:1706.03762, sec. 3.5.
     """
-    places = torch.arange(length, dtype=torch.float64)[:, None]
     rates = 10000.0 ** (-torch.arange(0, embed_dim, 2, dtype=torch.float64) / embed_dim)
-    angles = places * rates
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
     waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
     return waves[:, :embed_dim].float()
 
@@ -25,15 +24,15 @@ class SinusoidalPosition(nn.Module):
     Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.5.
     """
 
+    weight: Tensor
+
     def __init__(self, max_len: int, embed_dim: int) -> None:
         super().__init__()
-        self.max_len = max_len
         self.register_buffer("weight", sinusoidal(max_len, embed_dim), persistent=False)
 
-    def forward(self, length: int, start: int = 0) -> Float[Tensor, "T D"]:
-        """Return the vectors of `length` positions from `start` on."""
-        _check_room(start + length, self.max_len)
-        return self.weight[start : start + length]
+    def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
+        """Add to each row its position; the first stands at `start`."""
+        return x + places(self.weight, start, x.shape[1])
 
 
 class LearnedPosition(nn.Module):
@@ -44,16 +43,19 @@ class LearnedPosition(nn.Module):
 
     def __init__(self, max_len: int, embed_dim: int) -> None:
         super().__init__()
-        self.max_len = max_len
         self.weight = nn.Parameter(torch.empty(max_len, embed_dim))
         nn.init.normal_(self.weight, std=0.02)
 
-    def forward(self, length: int, start: int = 0) -> Float[Tensor, "T D"]:
-        """Return the vectors of `length` positions from `start` on."""
-        _check_room(start + length, self.max_len)
-        return self.weight[start : start + length]
+    def forward(self, x: Float[Tensor, "B T D"], start: int = 0) -> Float[Tensor, "B T D"]:
+        """Add to each row its position; the first stands at `start`."""
+        return x + places(self.weight, start, x.shape[1])
 
 
-def _check_room(end: int, max_len: int) -> None:
-    if end > max_len:
-        raise ValueError(f"{end} tokens, but the model has positions for {max_len}")
+def places(table: Float[Tensor, "P D"], start: int, length: int) -> Float[Tensor, "T D"]:
+    """Return the vectors of `length` positions from `start` on.
+
+    Raises: ValueError if there are fewer.
+    """
+    if start + length > len(table):
+        raise ValueError(f"{start + length} tokens, but the model has positions for {len(table)}")
+    return table[start : start + length]

@@ -115,7 +115,7 @@ class GPT(Architecture):
 
     def _hidden(self, tokens: Tensor, caches: list[KeyValueCache] | list[None]) -> Float[Tensor, "B T D"]:
         start = caches[0].length if caches[0] is not None else 0
-        x = self.dropout(self.embedding(tokens) + self.position(tokens.shape[1], start))
+        x = self.dropout(self.position(self.embedding(tokens), start))
         for layer, cache in zip(self.layers, caches, strict=True):
             x = layer(x, cache=cache)
         return self.norm(x)

@@ -13,6 +13,7 @@ from seodang.core.events import Evaluated, Event, Failed, Started, Stepped, Stop
 from seodang.core.language import say, translated
 
 SECONDS_BETWEEN_LINES = 2.0
+SECONDS_BETWEEN_SCORES = 1.0
 SECONDS_BETWEEN_FRAMES = 0.1
 SHARE_OF_TIME = 0.004
 """Most of a run's time that showing progress may take: after a line that took t seconds, t / 0.004 pass without one."""
@@ -31,7 +32,8 @@ class Console:
         self._heading: Sequence[str] = ()
         self._counts = "examples"
         self._best: dict[str, Any] = {}
-        self._next = 0.0
+        self._next = self._next_score = 0.0
+        self._split = ""
         self._began: tuple[float, float | None] = (0.0, None)
 
     @contextmanager
@@ -109,11 +111,12 @@ class Console:
         if not self._best:  # the time before the first update tells nothing about the time that is left
             self._began = time.monotonic(), self._began[1]
         self._best = dict(list(shown.items())[:1])
-        if self.quiet:
+        now = time.monotonic()
+        routine = event.step > 0 and event.split == self._split
+        if self.quiet or (routine and now < self._next_score):  # the others are in events.jsonl and in the report
             return
-        where = (
-            say("epoch {epoch}", epoch=number(event.epoch)) if event.epoch else say("step {step:,}", step=event.step)
-        )
+        self._next_score, self._split = now + SECONDS_BETWEEN_SCORES, event.split
+        where = say("step {step:,}", step=event.step) if not event.epoch else say("epoch {epoch:g}", epoch=event.epoch)
         best = "  " + say("best so far") if event.best else ""
         self.write(f"{where}  {event.split}: {scores(event.scores)}{best}")
 

@@ -74,7 +74,7 @@ def duration(seconds: float) -> str:
 
 
 def byte_count(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
+    for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
         count /= 1000

@@ -149,7 +149,9 @@ def _kind_word(kind: str) -> str:
 def source_of(maker: type) -> str:
     """Return the ``Source:`` of a class's docstring, on one line."""
     text = inspect.cleandoc(maker.__doc__ or "")
-    found = re.search(r"^Source:(.*?)(?=^\w+:|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        r"^Source:(.*?)(?=^(?:Shapes|Units|Differs|Raises|Example):|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return " ".join(found.group(1).split()) if found else ""
 
 

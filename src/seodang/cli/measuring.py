@@ -60,7 +60,7 @@ def check_promise(name: str, write: bool, promises: Mapping[str, list[str]], plu
     recipe, _ = api.read_recipe(file)
     bounds = {kind: _numbers(words) for kind, words in promises.items()}
     path = new_run_path(recipe.name)
-    with watched([f"{recipe.name}", say("Run: {path}", path=path)], path, False, machine) as console:
+    with watched([recipe.name, say("Run: {path}", path=path)], path, False, machine) as console:
         run = api.train(file, run=path, plugin=plugin, listeners=[console])
     if run.result is None:
         raise RunError("{path}: the run was stopped, so there is nothing to compare.", path=path)

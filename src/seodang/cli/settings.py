@@ -51,7 +51,7 @@ def allowed(schema: Mapping[str, Any]) -> str:
     }
     limits = [("exclusiveMinimum", ">"), ("minimum", "≥"), ("exclusiveMaximum", "<"), ("maximum", "≤")]
     bounds = [f"{sign} {schema[key]:g}" for key, sign in limits if key in schema]
-    return " ".join([words.get(schema.get("type", ""), ""), *bounds]).strip()
+    return " ".join([words.get(schema.get("type", ""), ""), ", ".join(bounds)]).strip()
 
 
 def toml_value(value: Any) -> str:

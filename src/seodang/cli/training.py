@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, Settings, complain, environment, load
-from seodang.cli.display import byte_count, duration, number, score, write_json
-from seodang.cli.layout import columns, screen_width
+from seodang.cli.display import byte_count, duration, score, write_json
+from seodang.cli.layout import columns, screen_width, wrapped
 from seodang.core.language import say, translated
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def train(
     with environment(DOWNLOAD, "1" if download else None):
         resolved, notes = api.read_recipe(recipe, data, settings or [])
         path = Path(run).expanduser() if run else None if api.in_process_group() else new_run_path(resolved.name)
-        heading = [*_about(resolved.name, resolved.about), *notes, say("Run: {path}", path=path)]
+        heading = [*notes, say("Run: {path}", path=path)]
+        _introduce(resolved, quiet, machine)
         with watched(heading, path, quiet, machine) as console:
             finished = api.train(
                 recipe, data=data, run=path, plugin=plugin, overrides=settings or [], listeners=[console]
@@ -70,8 +71,8 @@ def resume(
     from seodang import api  # lazy: 0.1 s
 
     opened = api.open_run(Path(run).expanduser())
-    recipe = opened.recipe
-    heading = [*_about(recipe.name, recipe.about), say("Run: {path}", path=opened.path)]
+    _introduce(opened.recipe, quiet, machine)
+    heading = [say("Run: {path}", path=opened.path)]
     with environment(DOWNLOAD, "1" if download else None), watched(heading, opened.path, quiet, machine) as console:
         finished = api.resume(opened, plugin=plugin, allow_drift=allow_numeric_drift, listeners=[console])
     _conclude(finished, console, machine)
@@ -82,8 +83,7 @@ def watched(heading: Sequence[str], path: Path | None, quiet: bool, machine: boo
     """Show progress. A second Ctrl-C, or one before the training began, ends here: nothing more is saved then."""
     from seodang.cli.console import Console
 
-    aside = machine or os.environ.get(PROGRESS) == "stderr"
-    console = Console(sys.stderr if aside else sys.stdout, quiet)
+    console = Console(_stream(machine), quiet)
     try:
         with environment(PROGRESS, "stderr" if machine else None), console.watching(heading):
             yield console
@@ -94,11 +94,21 @@ def watched(heading: Sequence[str], path: Path | None, quiet: bool, machine: boo
 def _stopped_at_once(path: Path | None) -> str:
     if path is None or not (path / "recipe.toml").exists():
         return say("Interrupted before the training began; nothing was written.")
-    return say("Stopped at once, without saving. Go on from the newest checkpoint: seodang resume {path}", path=path)
+    return say("Stopped at once, without saving. Go on from the newest checkpoint:\n  seodang resume {path}", path=path)
 
 
-def _about(name: str, about: str) -> list[str]:
-    return [f"{name}: {translated(about)}" if about else name]
+def _introduce(recipe: Any, quiet: bool, machine: bool) -> None:
+    """Say at once what will be trained: reading the data may take a while."""
+    from seodang.api import in_process_group
+
+    if not quiet and not in_process_group():
+        text = f"{recipe.name}: {translated(recipe.about)}" if recipe.about else recipe.name
+        for line in wrapped(text, screen_width()):
+            print(line, file=_stream(machine), flush=True)
+
+
+def _stream(machine: bool) -> TextIO:
+    return sys.stderr if machine or os.environ.get(PROGRESS) == "stderr" else sys.stdout
 
 
 # ----------------------------------------------------------------------------------------------- the end
@@ -131,8 +141,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def stopped_lines(run: Run, step: int) -> list[str]:
-    command = f"seodang resume {run.path}"
-    return [say("Stopped at step {step:,}; everything is saved. Go on: {command}", step=step, command=command)]
+    return [say("Stopped at step {step:,}; everything is saved. Go on:", step=step), f"  seodang resume {run.path}"]
 
 
 def finished_lines(run: Run) -> list[str]:
@@ -157,7 +166,7 @@ def finished_lines(run: Run) -> list[str]:
     rows.append((say("Run"), str(run.path)))
     if report.exists():
         rows.append((say("Report"), str(report)))
-    rows += [(say("Try next") if number == 0 else "", command) for number, command in enumerate(next_commands(run))]
+    rows += [(say("Try next") if place == 0 else "", command) for place, command in enumerate(next_commands(run))]
     return ["", *columns(rows, screen_width())]
 
 
@@ -170,15 +179,19 @@ def next_commands(run: Run) -> list[str]:
         "tokens": "'ROMEO:' --max-tokens 200",
         "table": "ROW",
         "vector": "ROW",
+        "vae": "'sample 16' to=drawn.png",
+        "gan": "'sample 16' to=drawn.png",
+        "world": "",
     }
-    kind = run.recipe.data.name
-    if run.best is not None and (record := run.read_json(f"checkpoints/{run.best.name}/model.json")):
-        kind = record["facts"]["inputs"]["kind"]
+    kind = run.recipe.task.name
+    if kind not in inputs and run.best is not None:
+        record = run.read_json(f"checkpoints/{run.best.name}/model.json") or {}
+        kind = record.get("facts", {}).get("inputs", {}).get("kind", "")
     train = run.recipe.train
     name, length = next(((name, value) for name in LENGTHS if (value := getattr(train, name))), ("steps", 1000))
-    first = f"seodang predict {run.path} {inputs[kind]}" if kind in inputs else f"seodang evaluate {run.path}"
+    first = f"seodang predict {run.path} {inputs[kind]}".rstrip() if kind in inputs else f"seodang evaluate {run.path}"
     return [
         first,
         f"seodang look {run.path}",
-        f"seodang train {run.path} train.{name}={number(length * 2).replace(',', '')}",
+        f"seodang train {run.path} train.{name}={length * 2:g}",
     ]

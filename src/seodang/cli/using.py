@@ -12,7 +12,7 @@ from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
 from seodang.cli.display import score, write_json, write_lines
 from seodang.cli.layout import table
 from seodang.core.errors import ConfigError
-from seodang.core.language import say
+from seodang.core.language import say, translated
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run."))]
 ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run, a checkpoint or a bundle."))]
@@ -45,14 +45,17 @@ def evaluate(
 
 
 def score_table(scores: dict[str, float], baseline: dict[str, Any] | None) -> list[str]:
-    """Return scores in a table, beside those of the baseline where there is one."""
-    numbers = {name: value for name, value in (baseline or {}).items() if isinstance(value, (int, float))}
-    notes = [f"{name}: {value}" for name, value in (baseline or {}).items() if name not in numbers]
-    names = dict.fromkeys([*scores, *numbers])
-    heads = [say("score"), say("model"), *([say("baseline")] if baseline else [])]
-    sources = [scores, numbers] if baseline else [scores]
-    rows = [[name, *(score(name, values[name]) if name in values else "–" for values in sources)] for name in names]
-    return [*table(heads, rows, numeric=range(1, len(heads))), *notes]
+    """Return scores in a table, beside those of simple methods on the same examples."""
+    columns: dict[str, dict[str, float]] = {say("model"): dict(scores)}
+    for title, value in (baseline or {}).items():
+        found = re.fullmatch(r"(.+?) \((.+)\)", title)  # "accuracy (most common class)"
+        name, method = found.groups() if found else (title, "baseline")
+        columns.setdefault(translated(method), {})[name] = value
+    names = dict.fromkeys(name for values in columns.values() for name in values)
+    rows = [
+        [name, *(score(name, values[name]) if name in values else "–" for values in columns.values())] for name in names
+    ]
+    return table([say("score"), *columns], rows, numeric=range(1, len(columns) + 1))
 
 
 def _data_settings(words: list[str]) -> dict[str, Any]:
@@ -90,13 +93,28 @@ def predict(
     words, options = _options(inputs or [])
     given = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     options |= {name: value for name, value in given.items() if value is not None}
-    answers = api.predict(Path(run).expanduser(), *words, **options)
+    stream = _Stream(words[0] if words else "") if len(words) < 2 and not machine else None
+    answers = api.predict(Path(run).expanduser(), *words, stream=stream, **options)
+    if stream and stream.used:
+        print()
+        return
     if machine:
         write_json([{"input": word, "text": answer.text, **answer.values}
                     for word, answer in zip(words or [""], answers, strict=True)])  # fmt: skip
         return
     for word, answer in zip(words or [""], answers, strict=True):
         print(f"{word}: {answer.text}" if len(words) > 1 else answer.text)
+
+
+class _Stream:
+    """Writes the pieces of one answer as they come, after what they continue."""
+
+    def __init__(self, beginning: str) -> None:
+        self.beginning, self.used = beginning, False
+
+    def __call__(self, piece: str) -> None:
+        print(piece if self.used else self.beginning + piece, end="", flush=True)
+        self.used = True
 
 
 def _options(words: list[str]) -> tuple[list[str], dict[str, Any]]:

@@ -24,7 +24,7 @@ from seodang.core.errors import ConfigError
 from seodang.core.recipe import Train
 
 RANK_TIMEOUT = timedelta(seconds=120)
-BFLOAT16_FROM_FLOPS = 2e9
+BFLOAT16_FROM_FLOPS = 1.5e8
 """Multiply-adds × 2 in one update's forward pass from which bfloat16 pays on a CPU (measured, benchmarks/precision.py)."""
 
 

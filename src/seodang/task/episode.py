@@ -15,7 +15,7 @@ from seodang.core.language import say
 from seodang.data.environments import make_world
 from seodang.task.pictures import Picture
 
-WIDTH, HEIGHT = 360, 200
+WIDTH, HEIGHT, MIDDLE = 360, 200, 100
 INK, PAPER, FAINT, CART, POLE, CHOSEN = "#1b1b1b", "#ffffff", "#d8d8d8", "#2f5d8c", "#c98a3a", "#2f8c5d"
 LONGEST = 1_000
 """Steps after which a film ends, for worlds without an end."""
@@ -33,20 +33,22 @@ def film_episode(environment: str, values: Values, seed: int, every: int = 2) ->
     cartpole = environment.startswith("CartPole-")
     world = make_world(environment, render=not cartpole)
     why = ""
-    frames, total, steps, over = [], 0.0, 0, False
+    moments, total, steps, over = [], 0.0, 0, False
     observation, _ = world.reset(seed=seed)
     while True:
-        chances = values(torch.tensor(np.asarray(observation), dtype=torch.float32)[None])[0]
+        worths = values(torch.tensor(np.asarray(observation), dtype=torch.float32)[None])[0]
         if steps % every == 0 or over:
             stage, why = (draw_cartpole(observation), "") if cartpole else rendered(world, observation)
-            frames.append(draw_frame(stage, chances.tolist(), steps, total))
+            moments.append((stage, worths, steps, total))
         if over or steps == LONGEST:
             break
-        observation, reward, terminated, truncated, _ = world.step(int(chances.argmax()))
+        observation, reward, terminated, truncated, _ = world.step(int(worths.argmax()))
         total, steps, over = total + float(reward), steps + 1, terminated or truncated
     world.close()
-    about = say("Return {total:g} in {steps} steps (episode seed {seed}). Bars: the value of each action; green is "
-                "chosen.", total=total, steps=steps, seed=seed)  # fmt: skip
+    largest = max(float((worths - worths.mean()).abs().max()) for _, worths, _, _ in moments) or 1.0
+    frames = [draw_frame(stage, worths, largest, step, so_far) for stage, worths, step, so_far in moments]
+    about = say("Return {total:g} in {steps} steps (episode seed {seed}). Bars: how far the value of each action is above "
+                "or below their mean; green is chosen.", total=total, steps=steps, seed=seed)  # fmt: skip
     images = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
     return Picture(say("An episode of {name}", name=environment), images, 1, f"{about} {why}".strip(), "film", 40)
 
@@ -93,30 +95,29 @@ def draw_bars(numbers: np.ndarray) -> Image.Image:
     image = Image.new("RGB", (240, HEIGHT), PAPER)
     draw = ImageDraw.Draw(image)
     step = 220 / len(numbers)
-    draw.line([(10, 100), (230, 100)], fill=INK)
+    draw.line([(10, MIDDLE), (230, MIDDLE)], fill=INK)
     for index, number in enumerate(numbers / (1 + np.abs(numbers))):
-        left = 10 + step * index
-        draw.rectangle([left, min(100, 100 - 80 * number), left + step * 0.8, max(100, 100 - 80 * number)], fill=CART)
+        left, level = 10 + step * index, MIDDLE - 80 * number
+        draw.rectangle([left, min(MIDDLE, level), left + step * 0.8, max(MIDDLE, level)], fill=CART)
     return image
 
 
-def draw_frame(stage: Image.Image, values: list[float], steps: int, total: float) -> np.ndarray:
-    """Return one frame (H, W, 3): the stage, a bar for the value of each action, and the count of steps."""
+def draw_frame(stage: Image.Image, worths: Tensor, largest: float, steps: int, total: float) -> np.ndarray:
+    """Return one frame (H, W, 3): the stage, the count of steps, and a bar for each action.
+
+    A bar is the action's value less the mean of all, on a scale to `largest`; under a few, the value itself.
+    """
     frame = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     frame.paste(stage, (0, (HEIGHT - stage.height) // 2))
     draw = ImageDraw.Draw(frame)
     font = ImageFont.load_default(11)
     draw.text((8, 6), f"t = {steps}    R = {total:g}", fill=INK, font=font)  # the font has no Korean
-    low, high = min(0.0, *values), max(0.0, *values)
-    span = (high - low) or 1.0
-    step = 100 / len(values)
-    zero = 170 - 140 * (0 - low) / span
-    best = values.index(max(values))
-    for index, value in enumerate(values):
-        left, level = 250 + step * index, 170 - 140 * (value - low) / span
-        draw.rectangle([left, min(zero, level), left + step * 0.7, max(zero, level)],
+    step, best = 100 / len(worths), int(worths.argmax())
+    for index, bar in enumerate(((worths - worths.mean()) / largest).tolist()):
+        left, level = 250 + step * index, MIDDLE - 75 * bar
+        draw.rectangle([left, min(MIDDLE, level), left + step * 0.7, max(MIDDLE, level)],
                        fill=CHOSEN if index == best else FAINT)  # fmt: skip
-        if len(values) <= 4:
-            draw.text((left, 180), f"{value:.2f}", fill=INK, font=font)
-    draw.line([(248, zero), (352, zero)], fill=INK)
+        if len(worths) <= 3:
+            draw.text((left, 184), f"{worths[index]:.3g}", fill=INK, font=font)
+    draw.line([(248, MIDDLE), (352, MIDDLE)], fill=INK)
     return np.asarray(frame)

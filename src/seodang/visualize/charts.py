@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -64,8 +64,9 @@ def lines(figure: Lines, width: float = 520, height: float = 290) -> Drawing:
     xs = finite(value for item in series for value in item.x)
     ys = finite(value for item in series for value in item.y) + ([figure.level.y] if figure.level else [])
     legend = [(item.name, _colour(item, place), item.dashed) for place, item in enumerate(series)]
-    frame, axes = framed(figure.x, figure.y, xs, ys, width, height, legend, tight_x=True)
+    frame, axes = framed(figure.x, untitled(figure, figure.y), xs, ys, width, height, legend, tight_x=True)
     body = [axes]
+    curves = []
     if figure.level:
         y = frame.up(figure.level.y)
         body += [line(frame.left, y, frame.right, y, stroke=MUTED, stroke_dasharray="2 4"),
@@ -73,15 +74,27 @@ def lines(figure: Lines, width: float = 520, height: float = 290) -> Drawing:
     for place, item in enumerate(series):
         points = " ".join(f"{frame.across(x):.1f},{frame.up(y):.1f}" for x, y in zip(item.x, item.y, strict=True)
                           if len(finite([x, y])) == 2)  # fmt: skip
-        body.append(element("polyline", points=points, fill="none", stroke=_colour(item, place), stroke_width=2,
+        curves.append(element("polyline", points=points, fill="none", stroke=_colour(item, place), stroke_width=2,
                             stroke_linejoin="round", stroke_linecap="round",
                             stroke_dasharray="5 4" if item.dashed else None))  # fmt: skip
         if len(item.x) == 1:
             body.append(
                 element("circle", cx=frame.across(item.x[0]), cy=frame.up(item.y[0]), r=3, fill=_colour(item, place))
             )
+    body.append(_inside(frame, *curves))
     body += [_mark(mark, frame) for mark in figure.marks]
     return Drawing(width, height, joined(*body), _plot(figure, series, frame))
+
+
+def untitled(figure: Figure, axis: Axis) -> Axis:
+    """Return the axis without its label where the title says the same."""
+    return replace(axis, label="") if axis.label.lower() == figure.title.lower() and not axis.unit else axis
+
+
+def _inside(frame: Frame, *children: Markup) -> Markup:
+    """Return the children cut off at the frame: an axis with limits of its own need not hold every value."""
+    box = {"x": frame.left - 3, "y": frame.top - 3, "width": frame.width + 6, "height": frame.height + 6}
+    return element("svg", *children, viewBox=" ".join(f"{value:.1f}" for value in box.values()), **box)
 
 
 def thinned(series: Series, most: int = MOST_POINTS) -> Series:

@@ -17,7 +17,10 @@ from seodang.visualize.scale import percent
 MOST_CLASSES = 60
 """With more classes, only the most frequent confusions are shown: nobody reads a larger matrix."""
 MISTAKES = 24
+HESITATIONS = 8
 BINS = 10
+FEWEST = 5
+"""Answers a bar of the calibration needs: fewer say nothing about a share."""
 
 
 def class_names(facts: Facts) -> tuple[str, ...]:
@@ -40,8 +43,10 @@ def classification_figures(answers: Answers, facts: Facts) -> list[Figure]:
     figures.append(class_table(counts, names))
     if mistakes := worst_mistakes(answers, facts):
         figures.append(mistakes)
-    if len(answers.targets) >= 100:
-        figures.append(calibration(answers))
+    if unsure := least_sure(answers, facts):
+        figures.append(unsure)
+    if chart := calibration(answers):
+        figures.append(chart)
     return figures
 
 
@@ -59,7 +64,7 @@ def confusion(answers: Answers, counts: Tensor, names: tuple[str, ...]) -> Matri
     worst = int(wrong.argmax())
     most = int(wrong.max())
     summary = say("{right} of {total} are right.", right=f"{right:,}", total=f"{total:,}")
-    if most:
+    if most > 1:
         summary += " " + say("Most often confused: {true} taken for {predicted}, {count} times.",
                              true=names[worst // len(names)], predicted=names[worst % len(names)], count=most)  # fmt: skip
     return Matrix(
@@ -119,30 +124,55 @@ def worst_mistakes(answers: Answers, facts: Facts) -> Images | Table | None:
     if not len(places):
         return None
     names, chances = class_names(facts), answers.probabilities
-    title, shown = say("Worst mistakes"), places[:MISTAKES].tolist()
-    alt = say("{count} of {total} mistakes, those with the least probability for the truth first.", count=len(shown),
-              total=len(places))  # fmt: skip
-    facts_of = [(names[answers.targets[place]], names[answers.predicted[place]], chances[place].max().item(),
-                 chances[place, answers.targets[place]].item()) for place in shown]  # fmt: skip
-    inputs = facts.inputs
-    if isinstance(inputs, ImageInputs):
-        images = tuple(picture(answers.inputs[place], inputs) for place in shown)
-        captions = tuple(say("{predicted}, not {true}", predicted=predicted, true=true) + f"\n{percent(chance)}"
-                         for true, predicted, chance, _ in facts_of)  # fmt: skip
+    title, shown = say("Worst mistakes"), places[:MISTAKES]
+    if len(shown) == len(places):
+        alt = say("All {count} mistakes, those with the least probability for the truth first.", count=len(shown))
+    else:
+        alt = say("{count} of {total} mistakes, those with the least probability for the truth first.", count=len(shown),
+                  total=len(places))  # fmt: skip
+    if isinstance(facts.inputs, ImageInputs):
+        captions = [say("{predicted}, not {true}", predicted=names[answers.predicted[place]], true=names[answers.targets[place]])
+                    for place in shown.tolist()]  # fmt: skip
         about = alt + " " + say("Below each: what the model says, the truth, and how sure it is.")
-        return Images(
-            title, alt, images, captions, columns=8, smooth=max(inputs.height, inputs.width) > SMALL, about=about
-        )
+        return _pictured(title, alt, about, answers, facts.inputs, shown, captions)
     heads = cells(facts, answers.inputs[0].flatten())
     columns = (Column(say("true")), Column(say("predicted")), Column(say("probability"), number=True),
                *(Column(name, number=True) for name, _ in heads))  # fmt: skip
-    rows = tuple((true, predicted, percent(chance), *(value for _, value in cells(facts, answers.inputs[place].flatten())))
-                 for place, (true, predicted, chance, _) in zip(shown, facts_of, strict=True))  # fmt: skip
+    rows = tuple((names[answers.targets[place]], names[answers.predicted[place]], percent(chances[place].max().item()),
+                  *(value for _, value in cells(facts, answers.inputs[place].flatten())))
+                 for place in shown.tolist())  # fmt: skip
     return Table(title, alt, columns, rows, about=alt)
 
 
-def calibration(answers: Answers) -> Histogram:
+def least_sure(answers: Answers, facts: Facts) -> Images | None:
+    """Return the pictures the model is right about with the least probability."""
+    places = (answers.predicted == answers.targets).nonzero()[:, 0]
+    if not isinstance(facts.inputs, ImageInputs) or not len(places):
+        return None
+    chances = answers.probabilities.max(-1).values
+    shown = places[chances[places].argsort(stable=True)][:HESITATIONS]
+    names = class_names(facts)
+    alt = say("The {count} pictures it is right about with the least probability.", count=len(shown))
+    captions = [names[answers.predicted[place]] for place in shown.tolist()]
+    return _pictured(say("Right, but unsure"), alt, alt, answers, facts.inputs, shown, captions)
+
+
+def _pictured(
+    title: str, alt: str, about: str, answers: Answers, inputs: ImageInputs, places: Tensor, captions: list[str]
+) -> Images:
+    """Return these examples as pictures, below each its caption and how sure the model is."""
+    sure = [
+        say("{chance} sure", chance=percent(chance)) for chance in answers.probabilities[places].max(-1).values.tolist()
+    ]
+    images = tuple(picture(image, inputs) for image in answers.inputs[places])
+    lines = tuple(f"{caption}\n{chance}" for caption, chance in zip(captions, sure, strict=True))
+    return Images(title, alt, images, lines, columns=8, smooth=max(inputs.height, inputs.width) > SMALL, about=about)
+
+
+def calibration(answers: Answers) -> Histogram | None:
     """Return how often the model is right when it is so sure, beside how often it should be.
+
+    None where its answers are nearly all of one probability: there is nothing to compare.
 
     Source: reliability diagram and expected calibration error, Guo et al. 2017, arXiv:1706.04599, sec. 2.
     """
@@ -153,12 +183,15 @@ def calibration(answers: Answers) -> Histogram:
     bins = np.clip(np.digitize(sure, edges[1:-1], right=True), 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     hits, sums = np.bincount(bins, right, BINS), np.bincount(bins, sure, BINS)
-    found = np.divide(hits, counts, out=np.full(BINS, np.nan), where=counts > 0)
-    expected = np.divide(sums, counts, out=np.full(BINS, np.nan), where=counts > 0)
+    found = np.divide(hits, counts, out=np.full(BINS, np.nan), where=counts >= FEWEST)
+    expected = np.divide(sums, counts, out=np.full(BINS, np.nan), where=counts >= FEWEST)
+    if (counts >= FEWEST).sum() < 3:
+        return None
     error = float(np.abs(hits - sums).sum() / counts.sum())
     alt = say("Expected calibration error: {error}.", error=percent(error))
     return Histogram(
         say("Is it as sure as it is right?"), alt, tuple(edges), tuple(found), Axis(say("probability it gives"), percent=True),
         Axis(say("how often it is right"), percent=True, limits=(0.0, 1.0)), tuple(expected),
-        about=say("Bars: share that is right among answers so sure. Lines: what that share should be. {error}", error=alt),
+        about=say("Bars: share that is right among answers so sure (where there are {count} or more). Lines: what that share "
+                  "should be. {error}", count=FEWEST, error=alt),
     )  # fmt: skip

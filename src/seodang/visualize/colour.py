@@ -14,7 +14,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 INK, MUTED, RULE, PAPER = "#1d2530", "#667080", "#e7e5df", "#ffffff"
 
 BLUES = ("#f4f8fb", "#d3e5f1", "#a3cbe3", "#64a8d1", "#2384bd", "#0a629b", "#084b78")
-ORANGES = ("#ffffff", "#fdeee3", "#f9d3b8", "#f2ab7d", "#e67f43", "#d55e00", "#a84a00")
+ORANGES = ("#f6f5f2", "#fdeee3", "#f9d3b8", "#f2ab7d", "#e67f43", "#d55e00", "#a84a00")
 DIVERGING = ("#084b78", "#2384bd", "#a3cbe3", "#f7f7f5", "#f9c9a6", "#e0752c", "#9c4500")
 VIRIDIS = ("#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6dcd59", "#b4de2c", "#fde725")
 

@@ -20,9 +20,10 @@ from seodang.visualize.figure import (
     Matrix,
     Passage,
     Scatter,
+    Strips,
     Table,
 )  # fmt: skip
-from seodang.visualize.grids import images, matrix, passage, table
+from seodang.visualize.grids import images, matrix, passage, strips, table
 from seodang.visualize.markup import Markup, element
 from seodang.visualize.pixels import film_png, images_png
 from seodang.visualize.scale import text_width
@@ -45,6 +46,8 @@ def drawn(figure: Figure) -> Drawing:
             return histogram(figure)
         case Matrix():
             return matrix(figure)
+        case Strips():
+            return strips(figure)
         case Images():
             return images(figure)
         case Table():

@@ -132,6 +132,14 @@ class Matrix(Figure):
 
 
 @dataclass(frozen=True)
+class Strips(Figure):
+    """Vectors of different lengths, one below the other, each painted over the same width."""
+
+    names: tuple[str, ...]
+    values: tuple[NDArray[np.float64], ...]
+
+
+@dataclass(frozen=True)
 class Images(Figure):
     """A grid of small pictures, each with an optional caption; `marked` ones get a coloured frame."""
 

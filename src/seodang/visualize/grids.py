@@ -19,7 +19,7 @@ from seodang.visualize.colour import (
     readable_on,
     stretched,
 )  # fmt: skip
-from seodang.visualize.figure import Images, Matrix, Passage, Pixels, Table
+from seodang.visualize.figure import Images, Matrix, Passage, Pixels, Strips, Table
 from seodang.visualize.markup import Markup, element, joined
 from seodang.visualize.pixels import SMALL, data_address
 from seodang.visualize.scale import number, text_width
@@ -45,8 +45,8 @@ def matrix_colours(figure: Matrix) -> Pixels:
 def matrix(figure: Matrix, width: float = 520) -> Drawing:
     """Draw a heat map: a cell for each value while they can be told apart, else one picture."""
     rows, columns = figure.values.shape
-    left = (max([text_width(name) for name in figure.rows] + [0.0]) if figure.rows else 0) + 12
-    left = min(left, width * 0.35) + (18 if figure.y.text else 0)
+    left = max((text_width(name) for name in figure.rows), default=0.0) + 16
+    left = max(min(left, width * 0.35), text_width(figure.y.text) + 24 if figure.y.text else 0)
     cell = min((width - left - 4) / columns, 46.0)
     cell_height = cell if figure.look == "confusion" or rows > 1 else 26.0
     if rows * cell_height > 900:
@@ -59,11 +59,11 @@ def matrix(figure: Matrix, width: float = 520) -> Drawing:
              for place, name in enumerate(figure.columns) if cell >= 9]  # fmt: skip
     for place, name in enumerate(figure.rows if cell_height >= 9 else ()):
         y = top + (place + 0.5) * cell_height + 4
-        parts.append(label(left - 7, y, clipped(name, left - 16), text_anchor="end", fill=INK))
+        parts.append(label(left - 7, y, clipped(name, left - 8), text_anchor="end", fill=INK))
     if figure.x.text:
         parts.append(label(left, 14, figure.x.text + " →"))
     if figure.y.text:
-        parts.append(label(12, top, figure.y.text, text_anchor="end", transform=f"rotate(-90 12 {top:.1f})"))
+        parts.append(label(left - 7, top - 6, figure.y.text + " ↓", text_anchor="end"))
     colours = matrix_colours(figure)
     if rows * columns > MOST_CELLS:
         box = {"x": left, "y": top, "width": cell * columns, "height": cell_height * rows}
@@ -99,6 +99,19 @@ def _cell(
             text = element("text", written, x=x + cell / 2 - gap / 2, y=y + height / 2 + size * 0.35, font_size=size,
                            text_anchor="middle", fill=readable_on(code))  # fmt: skip
     return element("g", element("title", " → ".join(names) + f": {number(value)}"), box, text)
+
+
+def strips(figure: Strips, width: float = 1080) -> Drawing:
+    """Draw each vector as a row of coloured cells; zero is white, so signs can be seen."""
+    left = min(max(text_width(name) for name in figure.names) + 14, width * 0.3)
+    parts, height = [], 22.0
+    for place, (name, values) in enumerate(zip(figure.names, figure.values, strict=True)):
+        y = 2 + place * (height + 7)
+        box = {"x": left, "y": y, "width": width - left, "height": height}
+        how = {"preserveAspectRatio": "none", "image_rendering": "pixelated"}
+        parts.append(label(left - 10, y + 15, clipped(name, left - 14), text_anchor="end", fill=INK))
+        parts.append(element("image", href=data_address(painted(balanced(values), DIVERGING)[None]), **box, **how))
+    return Drawing(width, len(figure.values) * (height + 7), joined(*parts))
 
 
 # -------------------------------------------------------------------------------------------- pictures

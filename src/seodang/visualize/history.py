@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seodang.core.language import say
 from seodang.visualize.figure import Axis, Lines, Mark, Series
-from seodang.visualize.scale import finite, number, percent
+from seodang.visualize.scale import finite, number, percent, tick_step
 
 Events = Sequence[Mapping[str, Any]]
 
@@ -122,16 +123,22 @@ def _score(evaluated: Events, name: str, x: str, axis: Axis, monitor: tuple[str,
     title = score_name(name)
     title = title[:1].upper() + title[1:]
     last = score_text(name, series.y[-1]) if series.y else "–"
-    values = series.y[1:] or series.y
-    # the first evaluation is of chance: where it would flatten all others, the axis begins above it
-    cut = is_share(name) and len(values) > 3 and min(values) > 0.8
-    if cut:
-        series = Series(series.name, series.x[1:], series.y[1:], series.colour)
     return Lines(
         title, say("{name} over {time}; at the end {last}.", name=title, time=axis.label, last=last), (series,), axis,
-        Axis(say("{score} on {split}", score=score_name(name), split=series.name), percent=is_share(name)),
+        Axis(say("{score} on {split}", score=score_name(name), split=series.name), percent=is_share(name),
+             limits=_closer(series.y) if is_share(name) else None),
         tuple(_best(evaluated, name, x) if name == monitor[0] else ()),
     )  # fmt: skip
+
+
+def _closer(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return limits that leave out the first steps from chance where those would flatten all the rest."""
+    later = sorted(values[len(values) // 5 :])
+    if len(values) < 5 or not 0 < later[-1] - later[0] < (max(values) - min(values)) / 4:
+        return None
+    step = max(tick_step(later[0], later[-1], wanted=3), 0.005)
+    high = math.ceil(later[-1] / step - 1e-9) * step
+    return max(0.0, math.floor(later[0] / step + 1e-9) * step - step), min(1.0, high)
 
 
 def _one(stepped: Events, field: str, title: str, x: str, axis: Axis, colour: int) -> Lines:

@@ -13,12 +13,13 @@ from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.language import say
 from seodang.layers.record import Recording, record
 from seodang.visualize.answers import columns_of
-from seodang.visualize.figure import Axis, Figure, Images, Matrix
+from seodang.visualize.figure import Axis, Figure, Images, Matrix, Strips
 from seodang.visualize.pixels import activation_picture, grid, picture, weights_picture
 
 FILTERS = 32
 CHANNELS = 16
-MAPS = 6
+UNITS = 32
+MAPS = 7
 """Layers whose activation maps are shown: the first ones of each size, then evenly through the depth."""
 HEADS = 4
 
@@ -54,22 +55,25 @@ def _filters(path: str, weights: Tensor) -> Images:
     norms = weights.detach().flatten(1).norm(dim=1)
     order = norms.argsort(descending=True, stable=True)[:FILTERS]
     images = tuple(weights_picture(weights[place]) for place in order.tolist())
-    return Images(
-        say("Filters of the first layer"),
-        say("{shown} of {count} filters of layer {path}, {height}×{width} pixels each.", shown=len(images), count=len(weights),
-            path=path, height=weights.shape[-2], width=weights.shape[-1]),
-        images, columns=16,
-        about=say("{shown} of the {count} filters of {path}, those with the largest weights first. Blue is negative, "
-                  "white zero, orange positive.", shown=len(images), count=len(weights), path=path)
-        if weights.shape[1] != 3 else
-        say("{shown} of the {count} filters of {path}, those with the largest weights first, in the colours they look for.",
-            shown=len(images), count=len(weights), path=path),
-    )  # fmt: skip
+    how_many = {"shown": len(images), "count": len(weights), "path": path}
+    which = (
+        say("All {count} filters of {path}.", **how_many)
+        if len(images) == len(weights)
+        else say("{shown} of the {count} filters of {path}, those with the largest weights.", **how_many)
+    )
+    colours = (
+        say("In the colours they look for.")
+        if weights.shape[1] == 3
+        else say("Blue is negative, white zero, orange positive.")
+    )
+    alt = say("{shown} filters of {height}×{width} pixels.", shown=len(images), height=weights.shape[-2],
+              width=weights.shape[-1])  # fmt: skip
+    return Images(say("Filters of the first layer"), alt, images, columns=16, about=f"{which} {colours}")
 
 
 def _weight_matrix(path: str, weights: Tensor, facts: Facts) -> Matrix:
     values = weights.detach().double().cpu().numpy()
-    order = np.argsort(-np.abs(values).sum(1), kind="stable")[:24]
+    order = np.argsort(-np.abs(values).sum(1), kind="stable")[:UNITS]
     names = tuple(
         name if span.stop - span.start == 1 else f"{name} {place + 1}"
         for name, span in columns_of(facts)
@@ -77,10 +81,10 @@ def _weight_matrix(path: str, weights: Tensor, facts: Facts) -> Matrix:
     )
     return Matrix(
         say("Weights of the first layer"),
-        say("{rows} units by {columns} inputs of layer {path}.", rows=len(order), columns=values.shape[1], path=path),
-        values[order], columns=names if len(names) <= 30 else (), x=Axis(say("input")), y=Axis(say("unit")), look="diverging",
-        about=say("One row for each unit of {path}, those with the largest weights first. Blue is negative, orange positive.",
-                  path=path),
+        say("{rows} inputs by {columns} units of layer {path}.", rows=values.shape[1], columns=len(order), path=path),
+        values[order].T, rows=names if len(names) <= 40 else (), x=Axis(say("unit")), y=Axis(say("input")), look="diverging",
+        about=say("One column for each unit of {path}, those with the largest weights first. Blue is negative, orange "
+                  "positive.", path=path),
     )  # fmt: skip
 
 
@@ -99,7 +103,14 @@ def activation_figures(model: nn.Module, inputs: Tensor, facts: Facts) -> list[F
     strips = [path for path, value in kept.items()
               if path in named and not _passive(named[path]) and value.ndim == 2 and value.shape[1] > 1]  # fmt: skip
     if strips and not maps:
-        figures += [_strip(path, kept[path][0], type(named[path]).__name__) for path in _spread(strips)]
+        paths = _spread(strips, 12)
+        names = tuple(f"{path} {type(named[path]).__name__}" for path in paths)
+        values = tuple(kept[path][0].double().cpu().numpy() for path in paths)
+        figures.append(
+            Strips(say("What the layers make of one example"),
+                   say("Activations of {count} layers for one example.", count=len(paths)), names, values,
+                   about=say("Each row is a layer, each stripe a unit. Blue is negative, white zero, orange positive."))
+        )  # fmt: skip
     return figures
 
 
@@ -141,14 +152,6 @@ def _maps(kept: Recording, paths: list[str], inputs: Tensor, facts: Facts, kinds
 
 def _size(value: Tensor) -> str:
     return " × ".join(map(str, value.shape))
-
-
-def _strip(path: str, value: Tensor, kind: str) -> Matrix:
-    most = 256
-    return Matrix(
-        f"{path} {kind}", say("{count} activations of layer {path} for one example.", count=len(value), path=path),
-        value[None, :most].double().cpu().numpy(), x=Axis(say("unit")), look="diverging" if float(value.min()) < 0 else "sequential",
-    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------ attention

@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from seodang.core.language import language
+from seodang.core.language import language, say
 from seodang.visualize.draw import svg
-from seodang.visualize.figure import Column, Figure, Film, Images, Passage, Scatter, Table
+from seodang.visualize.figure import Column, Figure, Film, Images, Passage, Strips, Table
 from seodang.visualize.grids import share_bar
 from seodang.visualize.markup import Markup, element, joined, safe
 from seodang.visualize.pixels import SMALL, data_address, enlarged, film_png, grid
@@ -35,6 +35,7 @@ def page(title: str, header: Markup, sections: Sequence[Section], details: Marku
         "base-uri 'none'; form-action 'none'"
     )
     links = [element("a", section.title, href=f"#{section.name}") for section in sections]
+    links.append(element("a", say("The run"), href="#run"))
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -60,23 +61,22 @@ def _sha256(text: str) -> str:
 
 def section_html(section: Section) -> Markup:
     about = element("p", section.about) if section.about else None
-    figures = element("div", *arranged(section.figures), class_="figures")
+    figures = element("div", *arranged(section.figures, section.title), class_="figures")
     return element("section", element("h2", section.title), about, figures, id=section.name)
 
 
-def arranged(figures: Sequence[Figure]) -> list[Markup]:
-    """Return the figures as HTML; one that would stand alone beside a gap takes the whole width."""
+def arranged(figures: Sequence[Figure], said: str = "") -> list[Markup]:
+    """Return the figures as HTML, two in a row; one that would stand alone has its words beside it instead.
+
+    A title that is `said` above already is not repeated.
+    """
     wide = [is_wide(figure) for figure in figures]
-    column = 0
+    written, column = [], 0
     for place, figure in enumerate(figures):
-        if wide[place]:
-            column = 0
-            continue
-        alone = column == 0 and (place + 1 == len(figures) or wide[place + 1])
-        if alone and len(figures) > 1 and not isinstance(figure, (Film, Scatter)):
-            wide[place] = True
-        column = 1 - column
-    return [figure_html(figure, stretch) for figure, stretch in zip(figures, wide, strict=True)]
+        alone = not wide[place] and column == 0 and (place + 1 == len(figures) or wide[place + 1])
+        written.append(figure_html(figure, "wide" if wide[place] else "beside" if alone else "", figure.title != said))
+        column = 0 if wide[place] or alone else 1 - column
+    return written
 
 
 def is_wide(figure: Figure) -> bool:
@@ -85,16 +85,16 @@ def is_wide(figure: Figure) -> bool:
             return len(figure.images) > 8 or bool(figure.captions)
         case Table():
             return len(figure.columns) > WIDE_COLUMNS
-        case Passage():
+        case Passage() | Strips():
             return True
     return False
 
 
-def figure_html(figure: Figure, wide: bool = False) -> Markup:
-    """Return a figure with its title and reading aid."""
+def figure_html(figure: Figure, place: str = "", titled: bool = True) -> Markup:
+    """Return a figure with its title and reading aid; `place`: ``"wide"``, ``"beside"`` or half the width."""
     about = element("p", figure.about) if figure.about else None
-    caption = element("figcaption", element("h3", figure.title), about)
-    kind = ["wide"] if wide else []
+    caption = element("figcaption", element("h3", figure.title) if titled else None, about)
+    kind = ["wide"] if place == "wide" else ["wide", "beside"] if place == "beside" else []
     match figure:
         case Images():
             kind.append("pictures")
@@ -108,7 +108,6 @@ def figure_html(figure: Figure, wide: bool = False) -> Markup:
         case Passage():
             inside = passage_html(figure)
         case _:
-            kind += ["narrow"] if isinstance(figure, Scatter) else []
             inside = svg(figure, alone=False)
     return element("figure", caption, inside, class_=" ".join(kind) or None)
 
@@ -149,7 +148,7 @@ def table_html(figure: Table) -> Markup:
 
 def _cell(column: Column, text: str, value: float | str, most: float) -> Markup:
     kinds = [name for name, yes in (("number", column.number), ("path", column.path)) if yes]
-    bar = share_bar(float(value) / most) if column.bar and most > 0 and isinstance(value, (int, float)) else None
+    bar = share_bar(float(value) / most) if column.bar and isinstance(value, (int, float)) and value > 0 else None
     worth = None if value == text else value
     return element("td", text, bar, class_=" ".join(kinds) or None, data_value=worth)
 

@@ -52,7 +52,20 @@ def header(run: RunFolder, recipe: Recipe, task: Task, result: Mapping[str, Any]
         "div", seal(), element("span", say("Seodang: training report")), element("time", started), class_="brand"
     )
     lead = element("p", recipe.about, class_="lead") if recipe.about else None
-    return joined(brand, element("h1", recipe.name), lead, element("dl", *tiles(run, task, result), class_="tiles"))
+    below = element("p", " · ".join(filter(None, meta(recipe, task.facts, environment, result))), class_="meta")
+    return joined(
+        brand, element("h1", recipe.name), lead, below, element("dl", *tiles(run, task, result), class_="tiles")
+    )
+
+
+def meta(recipe: Recipe, facts: Facts, environment: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    """Return data and machine in a few words."""
+    sizes = ", ".join(f"{split_name(name)} {count:,}" for name, count in facts.sizes.items())
+    device = result.get("device")
+    machine = str(environment.get("processor", "")) if device == "cpu" else str(device or "")
+    threads = result.get("threads") if device == "cpu" else None
+    return [recipe.data.name, sizes, machine, say("threads: {count}", count=threads) if threads else "",
+            str(result.get("precision", ""))]  # fmt: skip
 
 
 def seal() -> Markup:

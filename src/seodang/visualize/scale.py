@@ -36,6 +36,8 @@ def limits(values: Sequence[float], axis: Axis, tight: bool = False) -> tuple[fl
     low, high = min(known), max(known)
     if axis.log:
         return (low / 1.15, high * 1.15) if low < high else (low / 2, high * 2)
+    if low == high > 0 and not tight:
+        return 0.0, 2 * high
     if low == high:
         reach = abs(low) / 2 or 0.5
         return low - reach, high + reach

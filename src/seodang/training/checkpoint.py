@@ -41,10 +41,13 @@ def full(value: Tensor) -> Tensor:
 
 
 def placed_like(value: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor cut up and placed as `like` is."""
+    """Return a whole tensor cut up, placed and laid out in memory as `like` is.
+
+    The fused update rules walk weights and moments side by side in memory: the layouts must agree.
+    """
     if isinstance(like, DTensor):
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
-    return value.to(like.device)
+    return torch.empty_like(like, dtype=value.dtype).copy_(value)
 
 
 def optimizer_tensors(

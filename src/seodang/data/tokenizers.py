@@ -19,8 +19,8 @@ from seodang.core.language import say
 
 PIECE = 1 << 18
 """Characters handed to the tokenizer at once."""
-BOUNDARY = re.compile(r"\S\n(?=\S)")
-"""Where a text can be cut without changing how it is cut into byte pairs: a single line end."""
+BOUNDARY = re.compile(r"(?<=\S)(?=[ \n]\S)")
+"""Where a text can be cut without changing its byte pairs: before a single space or line end."""
 BYTES = 256
 
 
@@ -148,7 +148,7 @@ def _kind(tokenizer: Tokenizer) -> str:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut a long text at line ends into pieces whose tokens, joined, are those of the whole."""
+    """Cut a long text between words into pieces whose tokens, joined, are those of the whole."""
     start = 0
     while len(text) - start > PIECE:
         cut = BOUNDARY.search(text, start + PIECE)

@@ -126,6 +126,13 @@ class Task:
         """Return pictures of what the model makes; `data` is None where its examples are not at hand."""
         return []
 
+    def pictures_of(self, model: nn.Module, inputs: str) -> list[Picture]:
+        """Return pictures of what the model makes of one input, as a person writes it for `predict`.
+
+        Raises: DataError
+        """
+        return []
+
     def state(self) -> dict[str, Any]:
         """Return what must survive a resume: tensors and plain numbers, nested at will."""
         return {}

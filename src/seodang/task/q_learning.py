@@ -151,6 +151,9 @@ class QLearning(Task):
     def pictures(self, model: nn.Module, data: Dataset | None) -> list[Picture]:
         return [film_episode(self.inputs.environment, values(model), TEST_SEEDS)]
 
+    def pictures_of(self, model: nn.Module, inputs: str) -> list[Picture]:
+        return [film_episode(self.inputs.environment, values(model), episode_seed(inputs))]
+
     def state(self) -> dict[str, Any]:
         return {"target": self.target.state_dict()}
 

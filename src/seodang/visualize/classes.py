@@ -71,8 +71,7 @@ def confusion(answers: Answers, counts: Tensor, names: tuple[str, ...]) -> Matri
         say("Confusion matrix"), summary, counts.double().numpy(), names, names, Axis(say("predicted")), Axis(say("true")),
         "confusion", numbers=True,
         about=say("{examples}. {summary} The diagonal is right, everything else a mistake.",
-                  examples=examined(answers), summary=summary),
-    )  # fmt: skip
+                  examples=examined(answers), summary=summary), name="confusion")  # fmt: skip
 
 
 def confused_pairs(counts: Tensor, names: tuple[str, ...]) -> Bars:
@@ -82,7 +81,7 @@ def confused_pairs(counts: Tensor, names: tuple[str, ...]) -> Bars:
     kept = [(int(count), int(place)) for count, place in zip(top.values, top.indices, strict=True) if count]
     labels = tuple(f"{names[place // len(names)]} → {names[place % len(names)]}" for _, place in kept)
     return Bars(say("Most frequent confusions"), say("True class, then the predicted one, and how often."), labels,
-                tuple(float(count) for count, _ in kept), Axis(say("times")))  # fmt: skip
+                tuple(float(count) for count, _ in kept), Axis(say("times")), name="confused-pairs")  # fmt: skip
 
 
 def class_table(counts: Tensor, names: tuple[str, ...]) -> Table:
@@ -103,8 +102,7 @@ def class_table(counts: Tensor, names: tuple[str, ...]) -> Table:
     return Table(
         say("Each class"), say("Precision, recall and F1 of {count} classes.", count=len(names)), columns, rows, order, total,
         about=say("Precision: how many of those it called so are. Recall: how many of those that are it found. "
-                  "F1: their harmonic mean."),
-    )  # fmt: skip
+                  "F1: their harmonic mean."), name="classes")  # fmt: skip
 
 
 def _share(value: float) -> str:
@@ -134,14 +132,14 @@ def worst_mistakes(answers: Answers, facts: Facts) -> Images | Table | None:
         captions = [say("{predicted}, not {true}", predicted=names[answers.predicted[place]], true=names[answers.targets[place]])
                     for place in shown.tolist()]  # fmt: skip
         about = alt + " " + say("Below each: what the model says, the truth, and how sure it is.")
-        return _pictured(title, alt, about, answers, facts.inputs, shown, captions)
+        return _pictured("mistakes", title, alt, about, answers, facts.inputs, shown, captions)
     heads = cells(facts, answers.inputs[0].flatten())
     columns = (Column(say("true")), Column(say("predicted")), Column(say("probability"), number=True),
                *(Column(name, number=True) for name, _ in heads))  # fmt: skip
     rows = tuple((names[answers.targets[place]], names[answers.predicted[place]], percent(chances[place].max().item()),
                   *(value for _, value in cells(facts, answers.inputs[place].flatten())))
                  for place in shown.tolist())  # fmt: skip
-    return Table(title, alt, columns, rows, about=alt)
+    return Table(title, alt, columns, rows, about=alt, name="mistakes")
 
 
 def least_sure(answers: Answers, facts: Facts) -> Images | None:
@@ -154,11 +152,18 @@ def least_sure(answers: Answers, facts: Facts) -> Images | None:
     names = class_names(facts)
     alt = say("The {count} pictures it is right about with the least probability.", count=len(shown))
     captions = [names[answers.predicted[place]] for place in shown.tolist()]
-    return _pictured(say("Right, but unsure"), alt, alt, answers, facts.inputs, shown, captions)
+    return _pictured("unsure", say("Right, but unsure"), alt, alt, answers, facts.inputs, shown, captions)
 
 
 def _pictured(
-    title: str, alt: str, about: str, answers: Answers, inputs: ImageInputs, places: Tensor, captions: list[str]
+    name: str,
+    title: str,
+    alt: str,
+    about: str,
+    answers: Answers,
+    inputs: ImageInputs,
+    places: Tensor,
+    captions: list[str],
 ) -> Images:
     """Return these examples as pictures, below each its caption and how sure the model is."""
     sure = [
@@ -166,7 +171,9 @@ def _pictured(
     ]
     images = tuple(picture(image, inputs) for image in answers.inputs[places])
     lines = tuple(f"{caption}\n{chance}" for caption, chance in zip(captions, sure, strict=True))
-    return Images(title, alt, images, lines, columns=8, smooth=max(inputs.height, inputs.width) > SMALL, about=about)
+    return Images(
+        title, alt, images, lines, columns=8, smooth=max(inputs.height, inputs.width) > SMALL, about=about, name=name
+    )
 
 
 def calibration(answers: Answers) -> Histogram | None:
@@ -193,5 +200,4 @@ def calibration(answers: Answers) -> Histogram | None:
         say("Is it as sure as it is right?"), alt, tuple(edges), tuple(found), Axis(say("probability it gives"), percent=True),
         Axis(say("how often it is right"), percent=True, limits=(0.0, 1.0)), tuple(expected),
         about=say("Bars: share that is right among answers so sure (where there are {count} or more). Lines: what that share "
-                  "should be. {error}", count=FEWEST, error=alt),
-    )  # fmt: skip
+                  "should be. {error}", count=FEWEST, error=alt), name="calibration")  # fmt: skip

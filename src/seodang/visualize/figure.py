@@ -54,11 +54,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Figure:
-    """What every figure has. `alt` says in words what can be seen; `about` how to read it."""
+    """What every figure has. `alt` says in words what can be seen; `about` how to read it; `name` is for its file."""
 
     title: str
     alt: str
     about: str = field(default="", kw_only=True)
+    name: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)

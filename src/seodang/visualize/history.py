@@ -26,10 +26,14 @@ def curves(events: Events, monitor: tuple[str, str]) -> list[Lines]:
     figures = [_losses(stepped, evaluated, x, axis, monitor)] if stepped or evaluated else []
     names = list(dict.fromkeys(name for event in evaluated for name in event["scores"] if name != "loss"))
     names.sort(key=lambda name: name != monitor[0])
-    figures += [_score(evaluated, name, x, axis, monitor) for name in names if len(evaluated) > 1]
+    figures += [_score(evaluated, name, x, axis, monitor) for name in names
+                if len(finite(event["scores"].get(name) for event in evaluated)) > 1]  # fmt: skip
     if len(stepped) > 1:
-        figures.append(_one(stepped, "lr", say("Learning rate"), x, axis, 2))
-        figures.append(_one(stepped, "grad_norm", say("Norm of the gradient"), x, axis, 7))
+        figures.append(
+            _one(stepped, "lr", say("Learning rate"), say("How far each update moves the weights."), x, axis, 2)
+        )
+        about = say("How steep the loss is at each update, before clipping.")
+        figures.append(_one(stepped, "grad_norm", say("Norm of the gradient"), about, x, axis, 7))
     return figures
 
 
@@ -106,7 +110,7 @@ def _losses(stepped: Events, evaluated: Events, x: str, axis: Axis, monitor: tup
     ends = ", ".join(say("{name}: from {first} to {last}", name=item.name, first=number(item.y[0]), last=number(item.y[-1]))
                      for item in series if item.y)  # fmt: skip
     return Lines(say("Loss"), say("Loss over {time}. {ends}.", time=axis.label, ends=ends), tuple(series), axis,
-                 Axis(say("loss"), log=log), tuple(marks))  # fmt: skip
+                 Axis(say("loss"), log=log), tuple(marks), name="loss")  # fmt: skip
 
 
 def _best(evaluated: Events, name: str, x: str) -> list[Mark]:
@@ -126,23 +130,22 @@ def _score(evaluated: Events, name: str, x: str, axis: Axis, monitor: tuple[str,
     return Lines(
         title, say("{name} over {time}; at the end {last}.", name=title, time=axis.label, last=last), (series,), axis,
         Axis(say("{score} on {split}", score=score_name(name), split=series.name), percent=is_share(name),
-             limits=_closer(series.y) if is_share(name) else None),
-        tuple(_best(evaluated, name, x) if name == monitor[0] else ()),
-    )  # fmt: skip
+             limits=_closer(series.y, is_share(name))),
+        tuple(_best(evaluated, name, x) if name == monitor[0] else ()), name=f"score-{name}")  # fmt: skip
 
 
-def _closer(values: Sequence[float]) -> tuple[float, float] | None:
+def _closer(values: Sequence[float], share: bool) -> tuple[float, float] | None:
     """Return limits that leave out the first steps from chance where those would flatten all the rest."""
     later = sorted(values[len(values) // 5 :])
     if len(values) < 5 or not 0 < later[-1] - later[0] < (max(values) - min(values)) / 4:
         return None
-    step = max(tick_step(later[0], later[-1], wanted=3), 0.005)
-    high = math.ceil(later[-1] / step - 1e-9) * step
-    return max(0.0, math.floor(later[0] / step + 1e-9) * step - step), min(1.0, high)
+    step = max(tick_step(later[0], later[-1], wanted=3), 0.005 if share else 0.0)
+    low, high = math.floor(later[0] / step + 1e-9) * step - step, math.ceil(later[-1] / step - 1e-9) * step + step
+    return (max(0.0, low), min(1.0, high)) if share else (low, high)
 
 
-def _one(stepped: Events, field: str, title: str, x: str, axis: Axis, colour: int) -> Lines:
+def _one(stepped: Events, field: str, title: str, about: str, x: str, axis: Axis, colour: int) -> Lines:
     series = _series("", stepped, x, [event.get(field) for event in stepped], colour)
     last = number(series.y[-1]) if series.y else "–"
     alt = say("{name} over {time}; at the end {last}.", name=title, time=axis.label, last=last)
-    return Lines(title, alt, (series,), axis, Axis(title))
+    return Lines(title, alt, (series,), axis, Axis(title), about=about, name=field)

@@ -68,7 +68,9 @@ def _filters(path: str, weights: Tensor) -> Images:
     )
     alt = say("{shown} filters of {height}×{width} pixels.", shown=len(images), height=weights.shape[-2],
               width=weights.shape[-1])  # fmt: skip
-    return Images(say("Filters of the first layer"), alt, images, columns=16, about=f"{which} {colours}")
+    return Images(
+        say("Filters of the first layer"), alt, images, columns=16, about=f"{which} {colours}", name="filters"
+    )
 
 
 def _weight_matrix(path: str, weights: Tensor, facts: Facts) -> Matrix:
@@ -84,8 +86,7 @@ def _weight_matrix(path: str, weights: Tensor, facts: Facts) -> Matrix:
         say("{rows} inputs by {columns} units of layer {path}.", rows=values.shape[1], columns=len(order), path=path),
         values[order].T, rows=names if len(names) <= 40 else (), x=Axis(say("unit")), y=Axis(say("input")), look="diverging",
         about=say("One column for each unit of {path}, those with the largest weights first. Blue is negative, orange "
-                  "positive.", path=path),
-    )  # fmt: skip
+                  "positive.", path=path), name="weights")  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------- activations
@@ -109,7 +110,7 @@ def activation_figures(model: nn.Module, inputs: Tensor, facts: Facts) -> list[F
         figures.append(
             Strips(say("What the layers make of one example"),
                    say("Activations of {count} layers for one example.", count=len(paths)), names, values,
-                   about=say("Each row is a layer, each stripe a unit. Blue is negative, white zero, orange positive."))
+                   about=say("Each row is a layer, each stripe a unit. Blue is negative, white zero, orange positive."), name="activations")
         )  # fmt: skip
     return figures
 
@@ -146,8 +147,7 @@ def _maps(kept: Recording, paths: list[str], inputs: Tensor, facts: Facts, kinds
         say("What the layers see"), say("Activation maps of {count} layers for one example.", count=len(paths)),
         tuple(images), tuple(captions), columns=4,
         about=say("One example on its way through the network: up to {count} channels of each layer, those that vary most. "
-                  "Dark is low, yellow is high.", count=CHANNELS),
-    )  # fmt: skip
+                  "Dark is low, yellow is high.", count=CHANNELS), name="activations")  # fmt: skip
 
 
 def _size(value: Tensor) -> str:
@@ -174,6 +174,6 @@ def attention_figures(kept: Recording, rows: tuple[str, ...], columns: tuple[str
             figures.append(
                 Matrix(say("{layer}, head {head}", layer=layer, head=head + 1),
                        say("Attention of {count} tokens to each other.", count=len(rows)),
-                       value[head].double().numpy(), rows, columns, Axis(say("looks at")), Axis(say("token")))
+                       value[head].double().numpy(), rows, columns, Axis(say("looks at")), Axis(say("token")), name=f"attention-{layer}-{head + 1}")
             )  # fmt: skip
     return figures

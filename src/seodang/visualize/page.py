@@ -22,8 +22,9 @@ from seodang.visualize.sections import Section
 HERE = Path(__file__).parent
 WIDE_COLUMNS = 5
 """Tables with more columns take the whole width."""
-MANY = 40
-"""More pictures than this without captions are one sheet."""
+MANY = 16
+SHEET_COLUMNS = 10
+"""More than `MANY` pictures without captions, in few columns, are one sheet of half the width."""
 
 
 def page(title: str, header: Markup, sections: Sequence[Section], details: Markup, footer: Markup) -> str:
@@ -82,12 +83,16 @@ def arranged(figures: Sequence[Figure], said: str = "") -> list[Markup]:
 def is_wide(figure: Figure) -> bool:
     match figure:
         case Images():
-            return len(figure.images) > 8 or bool(figure.captions)
+            return not is_sheet(figure)
         case Table():
             return len(figure.columns) > WIDE_COLUMNS
         case Passage() | Strips():
             return True
     return False
+
+
+def is_sheet(figure: Images) -> bool:
+    return not figure.captions and len(figure.images) > MANY and figure.columns <= SHEET_COLUMNS
 
 
 def figure_html(figure: Figure, place: str = "", titled: bool = True) -> Markup:
@@ -115,7 +120,7 @@ def figure_html(figure: Figure, place: str = "", titled: bool = True) -> Markup:
 def images_html(figure: Images) -> Markup:
     largest = max((max(image.shape[:2]) for image in figure.images), default=0)
     crisp = "" if figure.smooth or largest > SMALL * 4 else " crisp"
-    if not figure.captions and len(figure.images) > MANY:
+    if is_sheet(figure):
         sheet = grid(figure.images, figure.columns, gap=2)
         return element("div", element("img", src=data_address(sheet), alt=figure.alt), class_="grid sheet" + crisp)
     columns = next((count for count in (1, 4, 8, 10, 16) if count >= figure.columns), 16)

@@ -39,7 +39,7 @@ def quantity_figures(answers: Answers, facts: Facts) -> list[Figure]:
             Scatter(say("{name}: predicted beside true", name=target.name), summary,
                     (Series("", tuple(a), tuple(b)),), Axis(say("true")), Axis(say("predicted")), diagonal=True,
                     about=say("{examples}. {summary} On the line, the prediction is exact.", examples=examined(answers),
-                              summary=summary)),
+                              summary=summary), name=f"predicted-{target.name}"),
             residual_histogram(target.name, residuals),
         ]  # fmt: skip
     return figures
@@ -53,8 +53,7 @@ def residual_histogram(name: str, residuals: np.ndarray) -> Histogram:
         say("{name}: residuals", name=name), say("Predicted minus true; mean {mean}.", mean=number(mean)),
         tuple(edges.tolist()), tuple(float(height) for height in heights), Axis(say("predicted minus true")),
         Axis(say("examples")), about=say("Predicted minus true; mean {mean}. Best is a narrow heap around zero.",
-                                         mean=number(mean)),
-    )  # fmt: skip
+                                         mean=number(mean)), name=f"residuals-{name}")  # fmt: skip
 
 
 def importance(
@@ -83,5 +82,4 @@ def importance(
         say("Which inputs matter"), say("Most: {name}.", name=shown[0][0]), tuple(name for name, _ in shown),
         tuple(value for _, value in shown), Axis(say("growth of the mean loss")),
         about=say("How much the loss grows on {examples} when one column is shuffled and so tells nothing. Columns that say "
-                  "the same stand in for each other: each then seems to matter less.", examples=examined(answers)),
-    )  # fmt: skip
+                  "the same stand in for each other: each then seems to matter less.", examples=examined(answers)), name="importance")  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from seodang.core.inputs import Facts
@@ -18,7 +19,7 @@ from seodang.data.dataset import Dataset
 from seodang.task.base import Task
 from seodang.task.losses import cross_entropy, squared_error
 from seodang.task.pictures import Picture, as_bytes
-from seodang.visualize.answers import Answers, gather
+from seodang.visualize.answers import Answers, gather, held_out_split
 from seodang.visualize.classes import classification_figures
 from seodang.visualize.figure import Figure, Film, Images, Pixels
 from seodang.visualize.history import curves
@@ -50,7 +51,7 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
         Section("answers", say("What it gets right and wrong"), "", answer_figures(model, task, data, answers)),
         Section("made", say("What it makes"), "", [figure_of(picture) for picture in task.pictures(model, data)]),
         Section("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
-                inside_figures(model, task, facts, None if answers is None else example_of(answers))),
+                inside_figures(model, task, facts, example_of(answers, data))),
         Section("layers", say("Layers"), "", [layer_figure(layer_table(model, task.blank_inputs(model)))]),
     ]  # fmt: skip
     return [section for section in found if section.figures]
@@ -83,9 +84,14 @@ def inside_figures(model: nn.Module, task: Task, facts: Facts, example: Tensor |
     return figures
 
 
-def example_of(answers: Answers) -> Tensor:
-    """Return a batch with one example the model is right about (else any)."""
-    if answers.outputs.ndim == 2 and answers.targets.ndim == 1 and not answers.targets.is_floating_point():
+def example_of(answers: Answers | None, data: Dataset) -> Tensor | None:
+    """Return a batch with one example: the first the model is right about, else the first; None if there is none."""
+    if answers is None:
+        split = held_out_split(data)
+        return (
+            data.split(split).batch(torch.tensor([0]), None)[0] if split and data.facts.inputs.kind != "world" else None
+        )
+    if answers.targets.ndim == 1 and not answers.targets.is_floating_point():
         right = (answers.predicted == answers.targets).nonzero()[:, 0]
         if len(right):
             return answers.inputs[right[:1]]
@@ -97,9 +103,11 @@ def figure_of(picture: Picture) -> Figure:
     frames = tuple(pixels_of(image) for image in as_bytes(picture.images.cpu()))
     alt = picture.about or picture.title
     if picture.kind == "film":
-        return Film(picture.title, alt, frames, picture.milliseconds / 1000, about=picture.about)
+        return Film(picture.title, alt, frames, picture.milliseconds / 1000, about=picture.about, name="film")
     smooth = max(frames[0].shape[:2]) > SMALL if frames else False
-    return Images(picture.title, alt, frames, columns=picture.columns, smooth=smooth, about=picture.about)
+    return Images(
+        picture.title, alt, frames, columns=picture.columns, smooth=smooth, about=picture.about, name="pictures"
+    )
 
 
 def pixels_of(image: Tensor) -> Pixels:

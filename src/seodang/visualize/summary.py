@@ -221,8 +221,7 @@ def layer_figure(layers: LayerTable) -> Table:
         say("{count} layers, {parameters} parameters, {work} multiply-adds for one example.", count=len(rows),
             parameters=f"{layers.parameters:,}", work=large(layers.multiply_adds)),
         columns, tuple(rows), tuple(values), total,
-        about=say("Output: its shape. Multiply-adds: products. Memory: weights and output. All for one example."),
-    )  # fmt: skip
+        about=say("Output: its shape. Multiply-adds: products. Memory: weights and output. All for one example."), name="layers")  # fmt: skip
 
 
 def _count(value: int) -> str:

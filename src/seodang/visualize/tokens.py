@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from seodang.core.errors import DataError
 from seodang.core.inputs import TokenInputs
 from seodang.core.language import say
 from seodang.data.dataset import Dataset
+from seodang.data.tokenizers import encode, read_tokenizer
 from seodang.task.base import Task
 from seodang.visualize.answers import held_out_split
 from seodang.visualize.figure import Axis, Bars, Figure, Lines, Passage, Scatter, Series
@@ -25,6 +27,7 @@ WINDOWS = 32
 SHOWN_TOKENS = 320
 ATTENDED = 24
 CANDIDATES = 5
+PROMPT_TOKENS, WRITTEN_TOKENS = 16, 400
 MOST_VOCABULARY = 128
 """Larger vocabularies are not drawn as a plane: nobody could read it."""
 
@@ -44,13 +47,25 @@ class Reader(NamedTuple):
             return f"{token} "
         return self.tokenizer.decode([token], skip_special_tokens=False)
 
+    def whole(self, tokens: list[int]) -> str:
+        """Return the text of many tokens: what a tokenizer joins is joined."""
+        if self.tokenizer is None:
+            return "".join(self.text(token) for token in tokens)
+        return self.tokenizer.decode(tokens, skip_special_tokens=False)
+
     def name(self, token: int) -> str:
         """Return the token so that it can be seen: spaces and line ends as signs."""
         return self.text(token).replace("\n", "⏎").replace(" ", "␣").replace("\t", "⇥") or f"#{token}"
 
-    def tokens(self, text: str) -> list[int]:
-        assert self.tokenizer is not None
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+    def tokens(self, text: str) -> Tensor:
+        """Return the numbers of a text's tokens.
+
+        Raises: DataError if there are none, or it has letters the model does not know.
+        """
+        found = torch.from_numpy(encode(read_tokenizer(self.inputs.tokenizer), text, where=say("the text")).astype(np.int64))
+        if not len(found):
+            raise DataError("The text is empty. Give a few words to look at.")
+        return found
 
 
 def token_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:
@@ -67,7 +82,8 @@ def token_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:
         logits = torch.cat([model(part.to(device)).float().cpu() for part in tokens.split(8)])
     chances = logits[0].softmax(-1)
     figures: list[Figure] = [
-        surprise(reader, tokens[0], targets[0], chances, split),
+        continuation(model, task, reader, tokens[0]),
+        surprise(reader, tokens[0], targets[0], chances),
         next_tokens(reader, tokens[0], chances),
         loss_along_context(logits, targets, split),
         *attention_of(model, reader, tokens[0, :ATTENDED]),
@@ -75,8 +91,35 @@ def token_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:
     return [*figures, *alphabet(model, reader)]
 
 
-def surprise(reader: Reader, tokens: Tensor, targets: Tensor, chances: Tensor, split: str) -> Passage:
-    """Return a held-out passage, each token shaded by the probability the model gave it."""
+def text_figures(model: nn.Module, inputs: TokenInputs, text: str) -> list[Figure]:
+    """Return what a model that tells the next token makes of a text a person wrote.
+
+    Raises: DataError for an empty text, or one with letters the model does not know.
+    """
+    reader = Reader.of(inputs)
+    tokens = reader.tokens(text)[-inputs.length :]
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        chances = model(tokens[None].to(device))[0].float().softmax(-1).cpu()
+    passage = [surprise(reader, tokens[:-1], tokens[1:], chances[:-1])] if len(tokens) > 1 else []
+    return [*passage, next_tokens(reader, tokens, chances), *attention_of(model, reader, tokens[:ATTENDED])]
+
+
+def continuation(model: nn.Module, task: Task, reader: Reader, tokens: Tensor) -> Passage:
+    """Return how the model goes on after the first tokens of a held-out passage."""
+    prompt = reader.whole(tokens[:PROMPT_TOKENS].tolist())
+    wanted = {"max_tokens": WRITTEN_TOKENS, "temperature": 0.8, "seed": 0}
+    options = {name: value for name, value in wanted.items() if name in task.options}
+    text = task.predict(model, prompt, **options).text
+    chosen = ", ".join(f"{name} {value}" for name, value in options.items())
+    return Passage(
+        say("What it writes"), say("A text of {count} letters.", count=len(text)),
+        ((prompt, 0.25, say("given")), (text.removeprefix(prompt), None, "")),
+        about=say("It was given the shaded words and wrote the rest ({options}).", options=chosen), name="text")  # fmt: skip
+
+
+def surprise(reader: Reader, tokens: Tensor, targets: Tensor, chances: Tensor) -> Passage:
+    """Return a passage, each token but the first shaded by the probability the model gave it."""
     pieces: list[tuple[str, float | None, str]] = [(reader.text(int(tokens[0])), None, "")]
     for place in range(min(SHOWN_TOKENS, len(targets))):
         target = int(targets[place])
@@ -87,11 +130,10 @@ def surprise(reader: Reader, tokens: Tensor, targets: Tensor, chances: Tensor, s
                          for chance, token in zip(best.values, best.indices, strict=True))  # fmt: skip
         pieces.append((reader.text(target), float(chances[place, target]), note))
     return Passage(
-        say("What it expects"), say("A passage of {count} {split} tokens.", count=len(pieces), split=split_name(split)),
+        say("What it expects"), say("A passage of {count} tokens.", count=len(pieces)),
         tuple(pieces),
-        about=say("A passage the model was not trained on. The darker a token, the higher the probability it gave it; "
-                  "the mouse shows what it expected there."),
-    )  # fmt: skip
+        about=say("The darker a token, the higher the probability the model gave it from what stands before; "
+                  "the mouse shows what it expected there."), name="expected")  # fmt: skip
 
 
 def next_tokens(reader: Reader, tokens: Tensor, chances: Tensor) -> Bars:
@@ -101,8 +143,7 @@ def next_tokens(reader: Reader, tokens: Tensor, chances: Tensor) -> Bars:
     return Bars(
         say("The next token"), say("Most probable: {token}.", token=reader.name(int(best.indices[0]))),
         tuple(reader.name(int(token)) for token in best.indices), tuple(best.values.tolist()),
-        Axis(say("probability"), percent=True), about=say("After “…{text}”", text=before),
-    )  # fmt: skip
+        Axis(say("probability"), percent=True), about=say("After “…{text}”", text=before), name="next-token")  # fmt: skip
 
 
 def loss_along_context(logits: Tensor, targets: Tensor, split: str) -> Lines:
@@ -120,8 +161,7 @@ def loss_along_context(logits: Tensor, targets: Tensor, split: str) -> Lines:
                                        first=y[0], last=y[-1]),
         (Series(split_name(split), x, y, 1),), Axis(say("tokens seen so far"), log=True), Axis(say("loss"), say("nats")),
         about=say("Mean loss of {count} windows by how many tokens came before: if it falls, the model uses them.",
-                  count=len(logits)),
-    )  # fmt: skip
+                  count=len(logits)), name="context")  # fmt: skip
 
 
 def attention_of(model: nn.Module, reader: Reader, tokens: Tensor) -> list[Figure]:
@@ -149,6 +189,5 @@ def alphabet(model: nn.Module, reader: Reader) -> list[Figure]:
             say("Its alphabet"), say("{count} tokens by their embeddings.", count=size),
             (Series("", tuple(points[:, 0]), tuple(points[:, 1])),), names=tuple(reader.name(token) for token in range(size)),
             about=say("Tokens the model treats alike lie close together. Their embeddings in the plane of the two main "
-                      "directions, which hold {share} of the variance.", share=percent(share)),
-        )
+                      "directions, which hold {share} of the variance.", share=percent(share)), name="alphabet")
     ]  # fmt: skip

@@ -1,0 +1,102 @@
+"""look: what a run is inside, drawn to files: for its own held-out data, or for inputs a person gives.
+
+Nothing is computed that training needs, and nothing in the run changes but the new files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from seodang.core.inputs import Facts, TokenInputs, WorldInputs
+from seodang.core.language import say
+from seodang.core.run import RunFolder
+from seodang.data.dataset import datasets
+from seodang.data.reading import read_input
+from seodang.task.base import Task
+from seodang.visualize.draw import save
+from seodang.visualize.figure import Axis, Bars, Figure
+from seodang.visualize.inside import activation_figures
+from seodang.visualize.sections import figure_of, sections
+from seodang.visualize.tokens import text_figures
+
+MOST_CLASSES = 20
+
+
+class Record(Protocol):
+    """What `look` reads of a bundle's record."""
+
+    facts: Facts
+
+
+class Looked(Protocol):
+    """What `look` needs of a bundle: the model and the facts it was trained with."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def record(self) -> Record: ...
+
+
+def look(run: RunFolder, bundle: Looked, task: Task, inputs: Sequence[str], to: Path) -> list[Path]:
+    """Draw what there is to see into the folder `to`; return the files in order.
+
+    Without `inputs` the figures of the report, from the run's own held-out data; with them what the model makes of
+    each: a picture's path, a row of a table, a text, the seed of an episode.
+
+    Raises: DataError if an input cannot be read.
+    """
+    model = bundle.model.eval()
+    if inputs:
+        return [path for place, text in enumerate(inputs, 1)
+                for path in save_all(input_figures(model, task, text), to, f"input-{place}-" if len(inputs) > 1 else "input-")]  # fmt: skip
+    data = datasets.make(run.recipe.data, None, run.recipe.seed)
+    data.adopt(bundle.record.facts)
+    data.prepare()
+    return save_all([figure for section in sections(run, model, task, data) for figure in section.figures], to)
+
+
+def save_all(figures: Sequence[Figure], to: Path, prefix: str = "") -> list[Path]:
+    """Write every figure under its name; equal names are numbered."""
+    taken: dict[str, int] = {}
+    paths = []
+    for figure in figures:
+        name = prefix + (re.sub(r"[^\w.-]+", "-", figure.name).strip("-.") or type(figure).__name__.lower())
+        taken[name] = taken.get(name, 0) + 1
+        paths.append(save(figure, to, name if taken[name] == 1 else f"{name}-{taken[name]}"))
+    return paths
+
+
+def input_figures(model: nn.Module, task: Task, text: str) -> list[Figure]:
+    """Return what the model makes of one input."""
+    facts = task.facts
+    made = [figure_of(picture) for picture in task.pictures_of(model, text)]
+    if isinstance(facts.inputs, TokenInputs):
+        return [*text_figures(model, facts.inputs, text), *made]
+    if isinstance(facts.inputs, WorldInputs):
+        return made
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    example = read_input(facts.inputs, text)[None].to(device)
+    shown: list[Figure] = []
+    if task.answers == "classes":
+        shown.append(class_chances(model, example, facts))
+    if "" in task.blank_inputs(model):
+        shown += activation_figures(model, example, facts)
+    return [*shown, *made]
+
+
+def class_chances(model: nn.Module, example: torch.Tensor, facts: Facts) -> Bars:
+    """Return the probability of each class for one example, the likeliest first."""
+    with torch.no_grad():
+        chances = model(example)[0].float().softmax(-1).cpu()
+    best = chances.topk(min(MOST_CLASSES, len(chances)))
+    classes = facts.classes or tuple(map(str, range(len(chances))))
+    names = tuple(classes[place] for place in best.indices.tolist())
+    return Bars(say("What it is taken for"), say("Most probable: {token}.", token=names[0]), names, tuple(best.values.tolist()),
+                Axis(say("probability"), percent=True), marked=(0,), name="classes")  # fmt: skip

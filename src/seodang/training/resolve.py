@@ -5,6 +5,7 @@ Everything that needs torch is imported inside the functions  # lazy: 1 s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def read_recipe(
     if isinstance(recipe, Recipe):
         values: dict[str, Any] = recipe.written()
     else:
-        values = dict(recipe) if isinstance(recipe, Mapping) else recipe_values(str(recipe))
+        values = copy.deepcopy(dict(recipe)) if isinstance(recipe, Mapping) else recipe_values(str(recipe))
     original = {section: dict(Choice.of({"name": item} if isinstance(item, str) else item).values())
                 for section in SECTIONS if (item := values.get(section)) is not None}  # fmt: skip
     values |= {section: dict(original[section]) for section in original}

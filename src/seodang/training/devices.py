@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seodang.core.errors import ConfigError
 from seodang.core.recipe import Train
+from seodang.training.allocator import keep_freed_memory
 
 RANK_TIMEOUT = timedelta(seconds=120)
 BFLOAT16_FROM_FLOPS = 1.5e8
@@ -39,6 +40,8 @@ class Devices:
         self.device = torch.device(self.kind, local) if self.kind == "cuda" else torch.device(self.kind)
         if self.kind == "cuda":
             torch.cuda.set_device(self.device)
+        else:
+            keep_freed_memory()
         self.threads = self._set_threads(train)
         self.strategy = "ddp" if train.strategy == "auto" else train.strategy
         self.train = train

@@ -18,12 +18,13 @@ from seodang.visualize.figure import (
     Images,
     Lines,
     Matrix,
+    Panels,
     Passage,
     Scatter,
     Strips,
     Table,
 )  # fmt: skip
-from seodang.visualize.grids import images, matrix, passage, strips, table
+from seodang.visualize.grids import images, matrix, panels, passage, strips, table
 from seodang.visualize.markup import Markup, element
 from seodang.visualize.pixels import film_png, images_png
 from seodang.visualize.scale import text_width
@@ -46,6 +47,8 @@ def drawn(figure: Figure) -> Drawing:
             return histogram(figure)
         case Matrix():
             return matrix(figure)
+        case Panels():
+            return panels(figure)
         case Strips():
             return strips(figure)
         case Images():

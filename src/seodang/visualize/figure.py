@@ -133,6 +133,14 @@ class Matrix(Figure):
 
 
 @dataclass(frozen=True)
+class Panels(Figure):
+    """Heat maps of one kind side by side, each under its own title."""
+
+    panels: tuple[Matrix, ...]
+    columns: int = 4
+
+
+@dataclass(frozen=True)
 class Strips(Figure):
     """Vectors of different lengths, one below the other, each painted over the same width."""
 

@@ -19,13 +19,15 @@ from seodang.visualize.colour import (
     readable_on,
     stretched,
 )  # fmt: skip
-from seodang.visualize.figure import Images, Matrix, Passage, Pixels, Strips, Table
+from seodang.visualize.figure import Images, Matrix, Panels, Passage, Pixels, Strips, Table
 from seodang.visualize.markup import Markup, element, joined
 from seodang.visualize.pixels import SMALL, data_address
 from seodang.visualize.scale import number, text_width
 
-MOST_CELLS = 2_500
-"""Heat maps with more cells than this are one picture, without a number or a title in each."""
+MOST_CELLS = 200
+"""Heat maps with more cells than this, and no room for a number in each, are one picture."""
+LEAST_NUMBERED = 15.0
+"""Pixels a cell needs for its number."""
 
 
 def matrix_colours(figure: Matrix) -> Pixels:
@@ -65,7 +67,7 @@ def matrix(figure: Matrix, width: float = 520) -> Drawing:
     if figure.y.text:
         parts.append(label(left - 7, top - 6, figure.y.text + " ↓", text_anchor="end"))
     colours = matrix_colours(figure)
-    if rows * columns > MOST_CELLS:
+    if rows * columns > MOST_CELLS and not (figure.numbers and cell >= LEAST_NUMBERED):
         box = {"x": left, "y": top, "width": cell * columns, "height": cell_height * rows}
         how = {"preserveAspectRatio": "none", "image_rendering": "pixelated"}
         parts.append(element("image", href=data_address(colours), **box, **how))
@@ -92,13 +94,28 @@ def _cell(
     gap = 1.0 if cell > 12 else 0.0
     box = element("rect", x=x, y=y, width=cell - gap, height=height - gap, fill=code, rx=2 if cell > 18 else None)
     text = None
-    if figure.numbers and cell >= 15 and (value or figure.look != "confusion"):
+    if figure.numbers and cell >= LEAST_NUMBERED and (value or figure.look != "confusion"):
         written = number(value)
         size = min(13.0, 12 * (cell - 4) / max(text_width(written), 1))
         if size >= 6:
             text = element("text", written, x=x + cell / 2 - gap / 2, y=y + height / 2 + size * 0.35, font_size=size,
                            text_anchor="middle", fill=readable_on(code))  # fmt: skip
     return element("g", element("title", " → ".join(names) + f": {number(value)}"), box, text)
+
+
+def panels(figure: Panels, width: float = 1080) -> Drawing:
+    """Draw heat maps side by side in rows, each under its title."""
+    columns = figure.columns
+    step = width / columns
+    drawings = [matrix(panel, step - 24) for panel in figure.panels]
+    row = max(drawing.height for drawing in drawings) + 40
+    parts = []
+    for place, (panel, drawing) in enumerate(zip(figure.panels, drawings, strict=True)):
+        x, y = place % columns * step, place // columns * row
+        parts.append(label(x, y + 14, panel.title, fill=INK, font_weight=600))
+        parts.append(element("g", drawing.body, transform=f"translate({x:.1f} {y + 24:.1f})"))
+    rows = -(-len(drawings) // columns)
+    return Drawing(width, rows * row - 16, joined(*parts))
 
 
 def strips(figure: Strips, width: float = 1080) -> Drawing:

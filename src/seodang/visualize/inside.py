@@ -13,7 +13,7 @@ from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.language import say
 from seodang.layers.record import Recording, record
 from seodang.visualize.answers import columns_of
-from seodang.visualize.figure import Axis, Figure, Images, Matrix, Strips
+from seodang.visualize.figure import Axis, Figure, Images, Matrix, Panels, Strips
 from seodang.visualize.pixels import activation_picture, grid, picture, weights_picture
 
 FILTERS = 32
@@ -158,7 +158,7 @@ def _size(value: Tensor) -> str:
 
 
 def attention_figures(kept: Recording, rows: tuple[str, ...], columns: tuple[str, ...] | None = None) -> list[Figure]:
-    """Return the attention weights that were noted, averaged over heads and the first heads by themselves.
+    """Return the attention weights that were noted, the first heads of each layer side by side.
 
     `rows` names the places that look, `columns` (default: the same) those that are looked at.
     """
@@ -170,10 +170,12 @@ def attention_figures(kept: Recording, rows: tuple[str, ...], columns: tuple[str
         if value.shape[-2:] != (len(rows), len(columns)):
             continue
         layer = path.rpartition(".")[0]
-        for head in range(min(HEADS, len(value))):
-            figures.append(
-                Matrix(say("{layer}, head {head}", layer=layer, head=head + 1),
-                       say("Attention of {count} tokens to each other.", count=len(rows)),
-                       value[head].double().numpy(), rows, columns, Axis(say("looks at")), Axis(say("token")), name=f"attention-{layer}-{head + 1}")
-            )  # fmt: skip
+        heads = tuple(
+            Matrix(say("head {number}", number=head + 1), "", value[head].double().numpy(), rows, columns)
+            for head in range(min(HEADS, len(value)))
+        )
+        figures.append(
+            Panels(say("Attention of {layer}", layer=layer), say("{count} tokens and what each looks at.", count=len(rows)),
+                   heads, about=say("Each row is a token; dark is what it looks at."), name=f"attention-{layer}")
+        )  # fmt: skip
     return figures

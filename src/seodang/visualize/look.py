@@ -28,20 +28,11 @@ from seodang.visualize.tokens import text_figures
 MOST_CLASSES = 20
 
 
-class Record(Protocol):
-    """What `look` reads of a bundle's record."""
-
-    facts: Facts
-
-
 class Looked(Protocol):
-    """What `look` needs of a bundle: the model and the facts it was trained with."""
+    """What `look` needs of a bundle."""
 
     @property
     def model(self) -> nn.Module: ...
-
-    @property
-    def record(self) -> Record: ...
 
 
 def look(run: RunFolder, bundle: Looked, task: Task, inputs: Sequence[str], to: Path) -> list[Path]:
@@ -54,10 +45,10 @@ def look(run: RunFolder, bundle: Looked, task: Task, inputs: Sequence[str], to: 
     """
     model = bundle.model.eval()
     if inputs:
-        return [path for place, text in enumerate(inputs, 1)
-                for path in save_all(input_figures(model, task, text), to, f"input-{place}-" if len(inputs) > 1 else "input-")]  # fmt: skip
+        names = [f"input-{place + 1}-" for place in range(len(inputs))] if len(inputs) > 1 else ["input-"]
+        drawn = [save_all(input_figures(model, task, text), to, name) for name, text in zip(names, inputs, strict=True)]
+        return [path for paths in drawn for path in paths]
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
-    data.adopt(bundle.record.facts)
     data.prepare()
     return save_all([figure for section in sections(run, model, task, data) for figure in section.figures], to)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seodang.core.language import language, say
 from seodang.visualize.draw import svg
-from seodang.visualize.figure import Column, Figure, Film, Images, Passage, Strips, Table
+from seodang.visualize.figure import Column, Figure, Film, Images, Panels, Passage, Strips, Table
 from seodang.visualize.grids import share_bar
 from seodang.visualize.markup import Markup, element, joined, safe
 from seodang.visualize.pixels import SMALL, data_address, enlarged, film_png, grid
@@ -86,7 +86,7 @@ def is_wide(figure: Figure) -> bool:
             return not is_sheet(figure)
         case Table():
             return len(figure.columns) > WIDE_COLUMNS
-        case Passage() | Strips():
+        case Passage() | Strips() | Panels():
             return True
     return False
 

@@ -48,7 +48,8 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
     found = [
         Section("training", say("Training"), say("How loss and scores changed from update to update."),
                 curves(run.events, task.monitor)),
-        Section("answers", say("What it gets right and wrong"), "", answer_figures(model, task, data, answers)),
+        Section("answers", say("What it writes and expects") if task.answers == "tokens"
+                else say("What it gets right and wrong"), "", answer_figures(model, task, data, answers)),
         Section("made", say("What it makes"), "", [figure_of(picture) for picture in task.pictures(model, data)]),
         Section("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
                 inside_figures(model, task, facts, example_of(answers, data))),

@@ -25,7 +25,7 @@ from seodang.visualize.scale import percent
 
 WINDOWS = 32
 SHOWN_TOKENS = 320
-ATTENDED = 24
+ATTENDED = 18
 CANDIDATES = 5
 PROMPT_TOKENS, WRITTEN_TOKENS = 16, 400
 MOST_VOCABULARY = 128
@@ -55,14 +55,16 @@ class Reader(NamedTuple):
 
     def name(self, token: int) -> str:
         """Return the token so that it can be seen: spaces and line ends as signs."""
-        return self.text(token).replace("\n", "⏎").replace(" ", "␣").replace("\t", "⇥") or f"#{token}"
+        return self.text(token).replace("\n", "↵").replace(" ", "␣").replace("\t", "⇥") or f"#{token}"
 
     def tokens(self, text: str) -> Tensor:
         """Return the numbers of a text's tokens.
 
         Raises: DataError if there are none, or it has letters the model does not know.
         """
-        found = torch.from_numpy(encode(read_tokenizer(self.inputs.tokenizer), text, where=say("the text")).astype(np.int64))
+        found = torch.from_numpy(
+            encode(read_tokenizer(self.inputs.tokenizer), text, where=say("the text")).astype(np.int64)
+        )
         if not len(found):
             raise DataError("The text is empty. Give a few words to look at.")
         return found
@@ -139,7 +141,7 @@ def surprise(reader: Reader, tokens: Tensor, targets: Tensor, chances: Tensor) -
 def next_tokens(reader: Reader, tokens: Tensor, chances: Tensor) -> Bars:
     """Return the most probable tokens after the whole passage."""
     best = chances[-1].topk(min(10, chances.shape[-1]))
-    before = "".join(reader.text(int(token)) for token in tokens[-40:]).replace("\n", "⏎")
+    before = "".join(reader.text(int(token)) for token in tokens[-40:]).replace("\n", "↵")
     return Bars(
         say("The next token"), say("Most probable: {token}.", token=reader.name(int(best.indices[0]))),
         tuple(reader.name(int(token)) for token in best.indices), tuple(best.values.tolist()),

@@ -13,7 +13,7 @@ from seodang.core.inputs import Facts, VectorInputs
 from seodang.core.recipe import Choice
 from seodang.models.base import Architecture, architectures
 from seodang.models.bundle import WEIGHTS, BundleRecord, bundle_files, load_weights, read_tensors, ties
-from seodang.models.gan import GAN
+from seodang.models.gan import DCGAN
 from seodang.models.vae import VAE
 
 OURS = {
@@ -36,7 +36,7 @@ def tiny(name: str, seed: int = 0) -> Any:
 def inputs_of(model: Architecture, batch: int, seed: int = 0) -> Tensor:
     torch.manual_seed(seed)
     config = model.config.values()
-    if isinstance(model, GAN):
+    if isinstance(model, DCGAN):
         return torch.randn(batch, config["latent_dim"])
     if "vocab_size" in config:
         return torch.randint(config["vocab_size"], (batch, config["max_len"]))

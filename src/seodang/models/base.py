@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from seodang.core.config import Config
 from seodang.core.registry import Registry
 
 
@@ -27,7 +26,8 @@ class Architecture(nn.Module):
     tied: ClassVar[tuple[tuple[str, str], ...]] = ()
     example: ClassVar[dict[str, Any]] = {}
 
-    config: Config
+    config: Any
+    """The record it was made with."""
 
 
 architectures: Registry[nn.Module] = Registry("model", "seodang.models")

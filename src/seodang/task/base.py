@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,11 @@ class Task:
     Made with its settings and the facts of the data.
     """
 
-    takes: tuple[str, ...] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
     """Kinds of inputs it works on: image, table, vector, tokens, world. Empty: any."""
-    monitor: tuple[str, str] = ("loss", "min")
+    monitor: ClassVar[tuple[str, str]] = ("loss", "min")
     """The score that decides which checkpoint is best, and whether "min" or "max" is better."""
-    counts: str = "examples"
+    counts: ClassVar[str] = "examples"
     """What `size` counts, in the plural: for the speed people read."""
     answers: str = ""
     """What `model(inputs)` returns for ``batch[0]``: "classes" (logits), "quantities" (standardised) or "tokens"

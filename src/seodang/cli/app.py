@@ -5,73 +5,33 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from seodang.cli import checking, listing, new, runs, training, using
-from seodang.cli.command import INTERRUPTED, Command, Commands
 from seodang.core.language import say
-
-app = typer.Typer(
-    name="seodang",
-    cls=Commands,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=False,
-    invoke_without_command=True,
-    help=say("Seodang (서당): train, judge, look inside and use every system of the core deep-learning curriculum."),
-    epilog="\n".join([
-        say("Examples:"),
-        "  seodang train digits-cnn",
-        "  seodang train digits-cnn --data photos/ train.epochs=10",
-        "  seodang predict runs/… PICTURE.png",
-    ]),
-)  # fmt: skip
-
-
-@app.callback()
-def start(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help=say("Show the version."))] = False
-) -> None:
-    if version:
-        from seodang import __version__
-
-        print(__version__)
-        raise typer.Exit()
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-
-
-def _command(name: str, function: object, about: str) -> None:
-    app.command(name, cls=Command, help=about)(function)  # type: ignore[arg-type]
-
-
-_command("list", listing.list_, say("List recipes, models, datasets, tasks and optimizers."))
-_command("show", listing.show, say("Show a recipe, model, dataset, task or optimizer: settings, layers, source."))
-_command("train", training.train, say("Train a recipe. Ctrl-C saves; a second one ends at once."))
-_command("resume", training.resume, say("Go on with a stopped or killed run, as if it had never stopped."))
-_command("evaluate", using.evaluate, say("Score a trained model, beside a simple baseline where there is one."))
-_command("predict", using.predict, say("Answer about pictures, rows or sentences with a trained model."))
-_command("look", using.look, say("Draw what is inside a trained model."))
-_command("export", using.export, say("Write a trained model for use elsewhere."))
-_command("import", using.import_, say("Put weights from elsewhere into a bundle."))
-_command("check", checking.check, say("Check a recipe, a run, data, or this machine; measure a recipe."))
-_command("new", new.new, say("Write a recipe to edit, every setting explained."))
-_command("runs", runs.runs, say("List what has been trained."))
 
 
 def main() -> None:
-    """Run the command line; the exit code is 0 for done, 1 for our failure, 2 for what the user can mend."""
+    """Run the command line. Exit codes: 0 done, 1 our failure, 2 what the user can mend, 130 ended by Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        from seodang.cli.commands import app  # here, so that Ctrl-C while it loads ends cleanly too
+
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        code = INTERRUPTED
-    if code == INTERRUPTED:
+        print(say("Interrupted."), file=sys.stderr)
+        code = 130
+    if code == 130:
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    """Make `app`, the Typer application, on first use."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from seodang.cli.commands import app
+
+    return app

@@ -172,7 +172,7 @@ def usage_message(error: Any) -> str:
     match type(error).__name__:
         case "NoSuchOption":
             known = [name for item in error.ctx.command.params for name in item.opts] if error.ctx else []
-            hint = nearest(error.option_name, known) or _as_setting(error.option_name)
+            hint = _as_setting(error.option_name) or nearest(error.option_name, known)
             return say(
                 "There is no option {option}.{suggestion} {help}",
                 option=error.option_name,
@@ -198,10 +198,10 @@ def _as_setting(option: str) -> str:
 
     name = option.lstrip("-").replace("-", "_")
     name = SYNONYMS.get(name, name)
-    sections = {"train": Train.fields(), "optimizer": ["lr", "weight_decay", "momentum", "schedule", "warmup"]}
+    sections = {"train.": Train.fields(), "optimizer.": ["lr", "weight_decay", "momentum", "schedule"], "": ["seed"]}
     for section, known in sections.items():
         if found := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
-            return " " + say("Settings are written without dashes: {example}", example=f"{section}.{found[0]}=…")
+            return " " + say("Settings are written without dashes: {example}", example=f"{section}{found[0]}=…")
     return ""
 
 

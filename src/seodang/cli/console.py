@@ -153,7 +153,7 @@ class _Bar:
         self.progress = Progress(
             BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.description}", markup=False, table_column=text),
-            console=Screen(file=stream, highlight=False, markup=False), auto_refresh=False, transient=True)  # fmt: skip
+            console=Screen(file=stream, force_terminal=True, highlight=False, markup=False), auto_refresh=False, transient=True)  # fmt: skip
         self.task = self.progress.add_task("", total=1.0)
         self.progress.start()
 

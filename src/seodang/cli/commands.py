@@ -1,0 +1,59 @@
+"""The twelve commands and what their help says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seodang.cli import checking, listing, new, runs, training, using
+from seodang.cli.command import Command, Commands
+from seodang.core.language import say
+
+app = typer.Typer(
+    name="seodang",
+    cls=Commands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    help=say("Seodang (서당): train, judge, look inside and use every system of the core deep-learning curriculum."),
+    epilog="\n".join([
+        say("Examples:"),
+        "  seodang train digits-cnn",
+        "  seodang train digits-cnn --data photos/ train.epochs=10",
+        "  seodang predict runs/… PICTURE.png",
+    ]),
+)  # fmt: skip
+
+
+@app.callback()
+def start(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help=say("Show the version."))] = False
+) -> None:
+    if version:
+        from seodang import __version__
+
+        print(__version__)
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _command(name: str, function: object, about: str) -> None:
+    app.command(name, cls=Command, help=about)(function)  # type: ignore[arg-type]
+
+
+_command("list", listing.list_, say("List recipes, models, datasets, tasks and optimizers."))
+_command("show", listing.show, say("Show a recipe, model, dataset, task or optimizer: settings, layers, source."))
+_command("train", training.train, say("Train a recipe. Ctrl-C saves; a second one ends at once."))
+_command("resume", training.resume, say("Go on with a stopped or killed run, as if it had never stopped."))
+_command("evaluate", using.evaluate, say("Score a trained model, beside a simple baseline where there is one."))
+_command("predict", using.predict, say("Answer about pictures, rows or sentences with a trained model."))
+_command("look", using.look, say("Draw what is inside a trained model."))
+_command("export", using.export, say("Write a trained model for use elsewhere."))
+_command("import", using.import_, say("Put weights from elsewhere into a bundle."))
+_command("check", checking.check, say("Check a recipe, a run, data, or this machine; measure a recipe."))
+_command("new", new.new, say("Write a recipe to edit, every setting explained."))
+_command("runs", runs.runs, say("List what has been trained."))

@@ -78,15 +78,16 @@ def shakespeare() -> Path:
     return Path(os.environ["SEODANG_DATA"]) / "tinyshakespeare" / "input.txt"
 
 
-@pytest.mark.parametrize("kind", ["characters", "bytes", "bpe"])
-def test_cutting_a_long_text_changes_no_token(kind, monkeypatch):
-    tokenizer = tokenizer_of(kind, False)
-    whole = encode(tokenizer, SAMPLE * 5, "x")
-    monkeypatch.setattr("seodang.data.tokenizers.PIECE", 7)
-    assert len(list(pieces(SAMPLE * 5))) > 10
-    assert "".join(pieces(SAMPLE * 5)) == SAMPLE * 5
-    assert np.array_equal(encode(tokenizer, SAMPLE * 5, "x"), whole)
-    assert PIECE == 1 << 18
+def test_cutting_a_long_text_changes_no_token(monkeypatch):
+    text = (SAMPLE + "a\n\n\tb  \r\n \n  c\nd e\n\n\nf  g\r\nh") * 4
+    for tokenizer in (character_tokenizer(text), byte_tokenizer(), train_byte_pairs(text, 420)):
+        monkeypatch.setattr("seodang.data.tokenizers.PIECE", PIECE)
+        whole = encode(tokenizer, text, "x")
+        for size in range(1, 40):
+            monkeypatch.setattr("seodang.data.tokenizers.PIECE", size)
+            assert len(list(pieces(text))) > 5
+            assert "".join(pieces(text)) == text
+            assert np.array_equal(encode(tokenizer, text, "x"), whole)
 
 
 def test_a_byte_is_its_own_token():

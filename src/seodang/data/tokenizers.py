@@ -19,8 +19,8 @@ from seodang.core.language import say
 
 PIECE = 1 << 18
 """Characters handed to the tokenizer at once."""
-BOUNDARY = re.compile(r"(?<=\S)(?=[ \n]\S)")
-"""Where a text can be cut without changing its byte pairs: before a single space or line end."""
+BOUNDARY = re.compile(r"(?<=\S)(?=[ \n])")
+"""Where a text can be cut without changing its byte pairs: at the end of a word."""
 BYTES = 256
 
 

@@ -77,6 +77,8 @@ class GymnasiumWorld(Dataset):
 def make_world(environment: str, render: bool = False) -> Any:
     """Return a Gymnasium environment that gives a vector of numbers and takes a whole number.
 
+    With `render`, one that draws itself as pixels, where it can.
+
     Raises: MissingExtra, UnknownName, DataError if it has other actions or lacks something it needs.
     """
     try:
@@ -87,7 +89,7 @@ def make_world(environment: str, render: bool = False) -> Any:
         raise DataError("data.environment={name}: write the name only; a module before ':' is not imported. Register "
                         "your own environment in a plug-in (--plugin).", name=environment)  # fmt: skip
     try:
-        world = gymnasium.make(environment, render_mode="rgb_array" if render else None, disable_env_checker=True)
+        world = _made(gymnasium, environment, render)
     except gymnasium.error.DependencyNotInstalled as error:
         raise DataError("{name}: cannot be played here: {reason}", name=environment, reason=error) from None
     except gymnasium.error.Error:
@@ -98,6 +100,14 @@ def make_world(environment: str, render: bool = False) -> Any:
                         name=environment, space=world.action_space)  # fmt: skip
     if not isinstance(world.observation_space, gymnasium.spaces.Box) or len(world.observation_space.shape) != 1:
         world = gymnasium.wrappers.FlattenObservation(world)
+    return world
+
+
+def _made(gymnasium: Any, environment: str, render: bool) -> Any:
+    world = gymnasium.make(environment, disable_env_checker=True)
+    if render and "rgb_array" in world.metadata.get("render_modes", ()):
+        world.close()
+        return gymnasium.make(environment, render_mode="rgb_array", disable_env_checker=True)
     return world
 
 

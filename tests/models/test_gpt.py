@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -133,3 +135,15 @@ def test_dropout_acts_in_training_only():
 
 def test_every_size_is_a_name():
     assert set(SIZES) <= set(architectures.names())
+
+
+def test_it_compiles_in_one_piece():
+    """In a process without the hook that checks shapes, which no compiler sees through."""
+    code = """
+import torch
+from seodang.models.gpt import GPT, GPTConfig
+model = GPT(GPTConfig(vocab_size=11, num_layers=2, num_heads=2, embed_dim=8, max_len=6, dropout=0.1)).train()
+tokens = torch.randint(11, (2, 6))
+torch.compile(model, backend="eager", fullgraph=True)(tokens)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -14,7 +14,7 @@ def dropout(x: Float[Tensor, "*shape"], share: float, training: bool = True) -> 
     """Set each element to zero with probability `share` and scale the others up, so that the mean stays.
 
     On a CPU a mask takes 16 bits of each 64-bit random number: a fifth of the time of PyTorch's own, which draws
-    one number per element. The numbers come from torch's global generator, as PyTorch's do.
+    one number per element (and which compiled code uses). The numbers come from torch's global generator.
 
     Source: Srivastava et al. 2014, "Dropout", JMLR 15; scaled while training, as everywhere since.
     Differs: on a CPU `share` is rounded to a multiple of 2⁻¹⁶, and the scale with it.
@@ -22,7 +22,7 @@ def dropout(x: Float[Tensor, "*shape"], share: float, training: bool = True) -> 
     if not training or share == 0:
         return x
     dropped = round(share * STEPS)
-    if x.device.type != "cpu" or dropped == STEPS:
+    if x.device.type != "cpu" or dropped == STEPS or torch.compiler.is_compiling():
         return F.dropout(x, share)
     count = x.numel()
     numbers = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 Recording: TypeAlias = dict[str, Tensor]
@@ -51,12 +52,15 @@ def record(model: nn.Module) -> Iterator[Recording]:
 
 
 def recording() -> bool:
-    """Return whether somebody looks: then layers take the explicit path and `note` what it shows."""
-    return _active.get() is not None
+    """Return whether somebody looks: then layers take the explicit path and `note` what it shows.
+
+    Compiled code is never recorded; asking there would cut it in two at every layer that asks.
+    """
+    return not torch.compiler.is_compiling() and _active.get() is not None
 
 
 def note(name: str, value: Tensor) -> None:
     """Keep `value` under the path of the module that is running, as ``path.name``."""
-    if (active := _active.get()) is not None:
+    if recording() and (active := _active.get()) is not None:
         kept, stack = active
         kept[f"{stack[-1]}.{name}" if stack and stack[-1] else name] = value.detach()

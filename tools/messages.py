@@ -15,6 +15,7 @@ import io
 import string
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ class Said(NamedTuple):
     place: str
 
 
+@cache
 def error_classes() -> set[str]:
     """Return the names of the error family whose first argument is a message."""
     tree = ast.parse((SOURCE / "core" / "errors.py").read_text(encoding="utf-8"))

@@ -125,6 +125,12 @@ class Subset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def labels(self) -> Tensor | None:
+        """What is known of each example without reading it."""
+        known = getattr(self.examples, "labels", None)
+        return None if known is None else known[self.rows]
+
     def batch(self, rows: Tensor, draws: Draws | None) -> Any:
         return self.examples.batch(self.rows[rows], draws)
 

@@ -15,8 +15,7 @@ from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.data.dataset import Batch, Dataset, Examples, MemoryExamples
-from seodang.data.images import MemoryImages
-from seodang.data.reading import read_input
+from seodang.data.reading import read_inputs
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import cross_entropy, perceptron_criterion
 
@@ -102,11 +101,17 @@ class Classification(Task):
         return logits.float().softmax(-1)
 
     def predict(self, model: nn.Module, inputs: str, **options: Any) -> Prediction:
-        """Return the most probable class and the probability of each."""
+        """Return the most probable class and the probability of each; for a file of rows, of every row."""
         device = next(model.parameters()).device
         with torch.no_grad():
-            logits = model(read_input(self.facts.inputs, inputs).unsqueeze(0).to(device))[0]
-        probabilities = self.probabilities(logits).tolist()
+            logits = model(read_inputs(self.facts.inputs, inputs).to(device))
+        answers = [self._answer(row) for row in self.probabilities(logits).tolist()]
+        if len(answers) == 1:
+            return answers[0]
+        return Prediction("\n".join(answer.text for answer in answers),
+                          {"predictions": [answer.values for answer in answers]})  # fmt: skip
+
+    def _answer(self, probabilities: list[float]) -> Prediction:
         classes = self.facts.classes or tuple(map(str, range(len(probabilities))))
         ranked = sorted(zip(classes, probabilities, strict=True), key=lambda pair: -pair[1])
         best, probability = ranked[0]
@@ -115,7 +120,5 @@ class Classification(Task):
 
 
 def _labels(examples: Examples) -> Tensor | None:
-    """Return the class numbers of examples in memory; None where they would have to be read from disk."""
-    if isinstance(examples, MemoryImages):
-        return examples.labels
-    return examples.fields[-1] if isinstance(examples, MemoryExamples) else None
+    """Return the class numbers of examples, where they are known without reading the examples."""
+    return examples.fields[-1] if isinstance(examples, MemoryExamples) else getattr(examples, "labels", None)

@@ -43,7 +43,7 @@ def test_resume_at_any_step_is_exact(tmp_path: Path, step: int) -> None:
     ids=str,
 )
 def test_resume_is_exact_with(tmp_path: Path, settings: dict[str, object]) -> None:
-    assert_resume_is_exact(RECIPE, tmp_path, 12 if "train.patience" not in settings else 7, **settings)
+    assert_resume_is_exact(RECIPE, tmp_path, 12 if "train.patience" not in settings else 5, **settings)
 
 
 def test_worker_processes_change_nothing(tmp_path: Path) -> None:

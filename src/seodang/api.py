@@ -231,7 +231,7 @@ def export(run: str | Path | RunFolder, to: str = "safetensors", path: str | Pat
 
     bundle, _ = open_bundle(run)
     base = run.path if isinstance(run, RunFolder) else Path(run)
-    return write_export(bundle, to, Path(path) if path else base / "export")
+    return write_export(bundle, to, Path(path) if path else base / "export" / to)
 
 
 def model(name: str | Path | RunFolder, **settings: Any) -> nn.Module:

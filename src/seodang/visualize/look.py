@@ -22,7 +22,7 @@ from seodang.task.base import Task
 from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Bars, Figure
 from seodang.visualize.inside import activation_figures
-from seodang.visualize.sections import figure_of, sections
+from seodang.visualize.sections import figure_of, sections, takes
 from seodang.visualize.tokens import text_figures
 
 MOST_CLASSES = 20
@@ -77,7 +77,7 @@ def input_figures(model: nn.Module, task: Task, text: str) -> list[Figure]:
     shown: list[Figure] = []
     if task.answers == "classes":
         shown.append(class_chances(model, example, facts))
-    if "" in task.blank_inputs(model):
+    if takes(model, task, example):
         shown += activation_figures(model, example, facts)
     return [*shown, *made]
 

@@ -79,10 +79,16 @@ def answer_figures(model: nn.Module, task: Task, data: Dataset, answers: Answers
 def inside_figures(model: nn.Module, task: Task, facts: Facts, example: Tensor | None) -> list[Figure]:
     """Return the first weights, and activations where the model takes what the data gives."""
     figures = weight_figures(model, facts)
-    if example is not None and "" in task.blank_inputs(model):
+    if example is not None and takes(model, task, example):
         device = next((weight.device for weight in model.parameters()), None)
         figures += activation_figures(model, example.to(device), facts)
     return figures
+
+
+def takes(model: nn.Module, task: Task, example: Tensor) -> bool:
+    """Return whether the model itself takes what the data gives: a generator of pictures takes noise."""
+    blank = task.blank_inputs(model).get("")
+    return blank is not None and blank.shape[1:] == example.shape[1:]
 
 
 def example_of(answers: Answers | None, data: Dataset) -> Tensor | None:

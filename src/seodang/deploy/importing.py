@@ -1,0 +1,187 @@
+"""Import: weights from elsewhere into a bundle that every command here takes.
+
+A ``.safetensors`` file is read as it is; a ``.pt``, ``.pth``, ``.bin`` or ``.ckpt`` file is a pickle, and is only ever
+opened by `sandbox`. Names and shapes must be those of the architecture, all of them; nothing is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seodang.core.errors import ConfigError, DataError, DiskError, WeightsError
+from seodang.core.files import make_folders
+from seodang.core.inputs import Facts, ImageInputs, Inputs, TokenInputs, VectorInputs
+from seodang.core.recipe import Choice
+from seodang.core.registry import Entry
+from seodang.deploy.sandbox import convert
+from seodang.models.base import architectures
+from seodang.models.bundle import Bundle, BundleRecord, load_weights, read_tensors, ties
+from seodang.task.base import tasks
+
+PICKLES = (".pt", ".pth", ".bin", ".ckpt")
+ABOUT_DATA = (
+    "classes",
+    "image_size",
+    "in_channels",
+    "in_features",
+    "vocab_size",
+    "max_len",
+    "mean",
+    "std",
+    "tokenizer",
+    "task",
+)
+"""Settings that say what the model was trained on: they become facts, and fill the model's blanks."""
+
+
+def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write a bundle at `to` with the weights of `file` in the architecture `name`; return notes for people.
+
+    `settings` are the model's own, and what is known of its data: classes (names, or how many), image_size,
+    in_channels, mean and std (per channel, of pixels in 0…1), tokenizer (a ``tokenizer.json``), task.
+
+    Raises: WeightsError listing every missing, unexpected and misshapen name; ConfigError, DataError, DiskError
+    """
+    if to.exists():
+        raise DiskError("{path}: is there already. Name a folder that does not exist yet.", path=to)
+    settings = {**settings, **dict(settings.get("model", {}))}
+    settings.pop("model", None)
+    entry = architectures[name]
+    facts = facts_from(entry, settings)
+    own = {key: value for key, value in settings.items() if key in type(entry.settings).model_fields}
+    strange = sorted(set(settings) - set(own) - set(ABOUT_DATA))
+    choice = Choice.of({"name": name, **own, **{key: settings[key] for key in strange}})
+    config = architectures.settings(choice, facts.known())
+    task = Choice.of(settings.get("task", default_task(facts)))
+    tasks.settings(task)
+    weights, notes = read_weights(file)
+    model = architectures[name].maker(config)
+    load_weights(model, untied(model, weights, file), file)
+    make_folders(to.parent)
+    record = BundleRecord(model=Choice.of({"name": name, **config.values()}), task=task, facts=facts)
+    Bundle(model.eval(), record).write(to)
+    return notes
+
+
+def read_weights(file: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the tensors of a file by name, and what there is to say about reading it.
+
+    Raises: DataError, WeightsError
+    """
+    if not file.is_file():
+        raise DataError("{path}: there is no such file.", path=file)
+    if file.suffix == ".safetensors":
+        return read_tensors(file.read_bytes(), file), ()
+    if file.suffix not in PICKLES:
+        raise DataError("{path}: weights are read from .safetensors, {others}; not from '{suffix}'.", path=file,
+                        others=", ".join(PICKLES), suffix=file.suffix)  # fmt: skip
+    converted = convert(file)
+    return read_tensors(converted.data, file), converted.notes
+
+
+def untied(model: nn.Module, weights: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """Return the weights with one name for tensors the model shares; other programs store both.
+
+    Raises: WeightsError if two names of one tensor have different values.
+    """
+    kept = dict(weights)
+    for dropped, name in ties(model).items():
+        if dropped not in kept:
+            continue
+        value = kept.pop(dropped)
+        if name in kept and not torch.equal(kept[name], value):
+            raise WeightsError("{path}: {dropped} and {kept} are one tensor in this model, and differ in the file.",
+                               path=file, dropped=dropped, kept=name)  # fmt: skip
+        kept.setdefault(name, value)
+    return kept
+
+
+# ------------------------------------------------------------------------------------------------- facts
+
+
+def facts_from(entry: Entry, settings: Mapping[str, Any]) -> Facts:
+    """Return the facts of the data the model was trained on, from what the user says and the architecture's preset.
+
+    Raises: ConfigError if they do not suffice.
+    """
+    known = {**entry.settings.values(), **settings}
+    inputs = inputs_from(entry, settings, known)
+    if isinstance(inputs, TokenInputs):
+        return Facts(inputs=inputs, sizes={})
+    classes = settings.get("classes", known.get("num_classes", known.get("out_features")))
+    return Facts(inputs=inputs, classes=class_names(classes), sizes={})
+
+
+def inputs_from(entry: Entry, settings: Mapping[str, Any], known: Mapping[str, Any]) -> Inputs:
+    if "vocab_size" in known:
+        return TokenInputs(
+            vocab_size=known["vocab_size"], length=known.get("max_len", 1024), tokenizer=read_text(settings)
+        )
+    if "image_size" in known and "image" in getattr(entry.maker, "takes", ()):
+        channels = int(known.get("in_channels", 1))
+        height, width = pair(known["image_size"])
+        mean, std = (per_channel(settings, name, channels, default) for name, default in (("mean", 0.0), ("std", 1.0)))
+        return ImageInputs(channels=channels, height=height, width=width, mean=mean, std=std)
+    if "in_features" in known:
+        mean, std = (numbers(settings.get(name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
+        return VectorInputs(size=known["in_features"], mean=mean, std=std)
+    raise ConfigError("Say what the inputs of '{name}' are: image_size=28 (and in_channels=1) for pictures, in_features=4 for "
+                      "numbers.", name=entry.name)  # fmt: skip
+
+
+def read_text(settings: Mapping[str, Any]) -> str:
+    if "tokenizer" not in settings:
+        return ""
+    path = Path(str(settings["tokenizer"])).expanduser()
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("{path}: cannot be read as a tokenizer.json ({reason}).", path=path, reason=error) from None
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return height and width from one number or two."""
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+    if len(values) != 2 or not all(isinstance(item, int) and item > 0 for item in values):
+        raise ConfigError("image_size={value}: write one number, or [height, width].", value=value)
+    return values[0], values[1]
+
+
+def numbers(value: Any) -> tuple[float, ...]:
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    if not values or not all(isinstance(item, (int, float)) for item in values):
+        raise ConfigError("mean and std are numbers, one or several, not {value}.", value=value)
+    return tuple(float(item) for item in values)
+
+
+def per_channel(settings: Mapping[str, Any], name: str, channels: int, default: float) -> tuple[float, ...]:
+    values = numbers(settings.get(name, default))
+    values = values * channels if len(values) == 1 else values
+    if len(values) != channels:
+        raise ConfigError("{name} has {count} numbers, but the pictures have {channels} channels.", name=name,
+                          count=len(values), channels=channels)  # fmt: skip
+    return values
+
+
+def class_names(value: Any) -> tuple[str, ...] | None:
+    """Return names from names, from a text with commas, or from a count."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return tuple(map(str, range(value)))
+    names: Sequence[Any] = (
+        value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
+    )
+    found = tuple(str(name).strip() for name in names)
+    if not found or not all(found):
+        raise ConfigError("classes={value}: write how many there are, or their names: classes=cat,dog", value=value)
+    return found
+
+
+def default_task(facts: Facts) -> str:
+    return "language-modeling" if isinstance(facts.inputs, TokenInputs) else "classification"

@@ -94,7 +94,16 @@ def test_losses_by_hand(kind: str) -> None:
     torch.testing.assert_close(loss, each.sum())
     (gradient,) = torch.autograd.grad(loss, online.scale)
     slope = 2 * errors if kind == "squared" else errors.sign()
-    torch.testing.assert_close(gradient, (slope * torch.tensor([1.0, 4.0, 5.0])).sum())  # none flows through the target
+    torch.testing.assert_close(gradient, (slope * torch.tensor([1.0, 4.0, 5.0])).sum())
+
+
+def test_no_gradient_flows_through_the_target() -> None:
+    """Not even where the target is the network itself."""
+    online = Table(1.0)
+    [(_, loss)] = agent(online, online, gamma=0.9, loss="squared").losses(online, BATCH)
+    (gradient,) = torch.autograd.grad(loss, online.scale)
+    errors = torch.tensor([1.0 - 19.0, 4.0 - 1.0, 5.0 - 55.0])
+    torch.testing.assert_close(gradient, (2 * errors * torch.tensor([1.0, 4.0, 5.0])).sum())
 
 
 def test_losses_are_sums() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,8 @@ class BuiltInConfig(ColumnChoice, HeldOut):
     """Whether the target is one of several classes or a quantity; "auto" looks at its values."""
     group: str | None = None
     """Column whose equal values must stay in one split; it is no input."""
+    copies: Literal["free", "together"] = "free"
+    """Whether equal rows may fall into different splits, or are kept in one."""
 
 
 class _BuiltIn(NamedTuple):

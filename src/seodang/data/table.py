@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -32,6 +32,8 @@ class TableConfig(TableFormat, ColumnChoice, HeldOut):
     """Whether the target is one of several classes or a quantity; "auto" looks at its values."""
     group: str | None = None
     """Column whose equal values (one patient, one house) must stay in one split; it is no input."""
+    copies: Literal["free", "together"] = "free"
+    """Whether equal rows may fall into different splits, as they would in new data, or are kept in one."""
 
 
 @datasets.register({"table": TableConfig()})
@@ -100,11 +102,14 @@ class Table(Dataset):
             labels, by = torch.from_numpy(answers.labels), "class"
         else:
             labels, by = bins(torch.from_numpy(answers.quantities)), "quantity"
-        groups = None
+        groups: list[object] | None = None
         if self.settings.group is not None:
             column = table.named(self.settings.group, "group")
             groups = [("missing", row) if text is None else text for row, text in enumerate(column.texts)]
             notes.append(say("Rows with the same '{name}' are in one split.", name=column.name))
+        elif self.settings.copies == "together":
+            groups = list(_contents(table))
+            notes.append(say("Equal rows are in one split."))
         rows = grouped_split(labels, groups, shares, self.seed)
         if len(rows.get("train", ())) < 2:
             raise DataError("{path}: {count} rows are too few: none are left to train on. Lower data.valid and data.test.",
@@ -129,7 +134,12 @@ class Table(Dataset):
                              names=", ".join(texts)))  # fmt: skip
         copies = _repeated(table, rows)
         if copies:
-            notes.append(say("Held-out rows that equal a training row in every value: {count}.", count=copies))
+            notes.append(
+                say(
+                    "Held-out rows that equal a training row in every value: {count}. data.copies=together avoids it.",
+                    count=copies,
+                )
+            )
         targets: tuple[Target, ...] = ()
         if answers.quantities is not None:
             values = answers.quantities[train]
@@ -151,8 +161,12 @@ class Table(Dataset):
         return self.adopted.replace(sizes={name: len(found) for name, found in rows.items()}, notes=tuple(notes))
 
 
+def _contents(table: RawTable) -> list[tuple[str | None, ...]]:
+    return list(zip(*(column.texts for column in table.columns), strict=True))
+
+
 def _repeated(table: RawTable, rows: dict[str, torch.Tensor]) -> int:
     """Return how many held-out rows equal a training row in every column."""
-    content = list(zip(*(column.texts for column in table.columns), strict=True))
-    trained = Counter(content[row] for row in rows["train"].tolist())
+    content = _contents(table)
+    trained = {content[row] for row in rows["train"].tolist()}
     return sum(content[row] in trained for name, held in rows.items() if name != "train" for row in held.tolist())

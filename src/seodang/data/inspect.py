@@ -1,0 +1,56 @@
+"""The check before the first step: everything that is wrong or odd in somebody's data, not only the first thing.
+
+Nothing is changed: files are read, never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seodang.core.errors import DataError, SeodangError
+from seodang.data.arrays import ArraysConfig
+from seodang.data.check_arrays import check_array_file
+from seodang.data.check_pictures import check_pictures
+from seodang.data.check_table import check_table
+from seodang.data.check_text import check_text
+from seodang.data.finding import Finding, shown
+from seodang.data.folder import FolderConfig
+from seodang.data.sources import dataset_for_file
+from seodang.data.table import TableConfig
+from seodang.data.text import TextConfig
+
+__all__ = ["Finding", "inspect"]
+
+ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def inspect(path: Path, settings: Mapping[str, Any] | None = None) -> list[Finding]:
+    """Return all findings about a file or folder, errors first; `settings` are those of the dataset that would read it.
+
+    Raises: DataError if there is nothing at `path` or nobody knows what it is; ConfigError for a wrong setting.
+    """
+    path = path.expanduser()
+    values = {**(settings or {}), "path": str(path)}
+    if not path.exists():
+        raise DataError("{path}: there is no such file or folder.", path=shown(path))
+    try:
+        if path.is_dir():
+            found = check_pictures(path, FolderConfig.of(values, where="data"))
+        else:
+            match dataset_for_file(path):
+                case "table":
+                    found = check_table(path, TableConfig.of(values, where="data"))
+                case "arrays":
+                    found = check_array_file(path, ArraysConfig.of(values, where="data"))
+                case _:
+                    found = check_text(path, TextConfig.of(values, where="data"))
+    except DataError as error:  # so wrong that nothing more can be said
+        return [refusal(error, path)]
+    return sorted(found, key=lambda finding: ORDER[finding.level])
+
+
+def refusal(error: SeodangError, path: Path) -> Finding:
+    """Return an error that ended the reading as a finding."""
+    return Finding("error", shown(path), str(error).removeprefix(f"{shown(path)}: "))

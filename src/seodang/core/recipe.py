@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from seodang.core.config import Config, frozen
+from seodang.core.language import say
 
 LENGTHS = ("steps", "epochs", "minutes")
 
@@ -82,7 +83,7 @@ class Train(Config):
     def _consistent(self) -> Self:
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one length, not {len(given)} ({', '.join(given)})")
+            raise ValueError(say("give one length, not {count} ({names})", count=len(given), names=", ".join(given)))
         for name, least in (
             ("batch_size", 1),
             ("devices", 1),
@@ -92,7 +93,7 @@ class Train(Config):
         ):
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
-                raise ValueError(f"{name} should be {least} or more, not {value}")
+                raise ValueError(say("{name} should be {limit} or more, not {value}", name=name, limit=least, value=value))
         return self
 
 

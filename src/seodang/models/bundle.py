@@ -22,6 +22,7 @@ from seodang.core.config import Config
 from seodang.core.errors import UnknownName, WeightsError, nearest
 from seodang.core.files import read_folder, write_folder
 from seodang.core.inputs import Facts
+from seodang.core.language import say
 from seodang.core.recipe import Choice
 from seodang.models.base import architectures
 
@@ -116,10 +117,15 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path | s
     """
     tied = ties(model)
     wanted = {name: value for name, value in model.state_dict().items() if name not in tied}
-    problems = [f"missing: {name}" for name in wanted if name not in weights]
-    problems += [f"unexpected: {name}" for name in weights if name not in wanted]
+    problems = [say("missing: {name}", name=name) for name in wanted if name not in weights]
+    problems += [say("unexpected: {name}", name=name) for name in weights if name not in wanted]
     problems += [
-        f"{name}: has shape {tuple(weights[name].shape)}, the model needs {tuple(value.shape)}"
+        say(
+            "{name}: has shape {found}, the model needs {wanted}",
+            name=name,
+            found=tuple(weights[name].shape),
+            wanted=tuple(value.shape),
+        )
         for name, value in wanted.items()
         if name in weights and weights[name].shape != value.shape
     ]

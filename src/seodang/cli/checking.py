@@ -138,7 +138,7 @@ def check_data(path: str, settings: list[str], machine: bool) -> int:
     if machine:
         write_json({"data": path, "ok": not wrong, "findings": [finding._asdict() for finding in findings]})
         return MISTAKE if wrong else 0
-    marks = {"error": BAD, "warning": "!", "info": "·"}
+    marks = {"error": BAD, "warning": "!", "note": "·"}
     rows = [(marks.get(str(finding.level), "·"), str(finding.where or ""), finding.message) for finding in findings]
     write_lines(columns(rows, screen_width()))
     if not wrong:

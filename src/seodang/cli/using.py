@@ -169,11 +169,11 @@ def export(
 
 
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=say("A safetensors file with weights from elsewhere."))],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=say("A file with weights from elsewhere: .safetensors, or .pt, .pth and .bin of PyTorch."))],
     name: Annotated[str, typer.Option("--as", metavar="NAME", help=say("The model they belong to: seodang list models"))],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help=say("The bundle to write; it must not exist yet."))],
     settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]", help=say(
-        "Settings of the model."))] = None,
+        "Settings of the model, and what is known of its data: classes=cat,dog image_size=28 …"))] = None,
     plugin: Plugin = None,
     machine: Json = False,
     debug: Debug = False,
@@ -185,5 +185,8 @@ def import_(
     values: dict[str, Any] = {}
     for word in settings or []:
         override(values, *parse_override(word))
-    import_weights(Path(file).expanduser(), name, Path(to).expanduser(), values)
-    write_json({"file": file, "model": name, "path": to}) if machine else print(to)
+    notes = import_weights(Path(file).expanduser(), name, Path(to).expanduser(), values)
+    if machine:
+        write_json({"file": file, "model": name, "path": to, "notes": notes})
+    else:
+        write_lines([to, *notes])

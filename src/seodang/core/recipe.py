@@ -93,7 +93,9 @@ class Train(Config):
         ):
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
-                raise ValueError(say("{name} should be {limit} or more, not {value}", name=name, limit=least, value=value))
+                raise ValueError(
+                    say("{name} should be {limit} or more, not {value}", name=name, limit=least, value=value)
+                )
         return self
 
 

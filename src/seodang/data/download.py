@@ -33,6 +33,7 @@ class Official(NamedTuple):
 
     name: str
     url: str
+    """Where it is published, over https; "" where it is not and must be brought."""
     size_bytes: int
     sha256: str
     content_bytes: int = 0
@@ -106,8 +107,8 @@ def read_verified(path: Path, file: Official) -> bytes:
         return content
     raise DataError(
         "{path}: is not the file '{name}' of this dataset, or it is damaged. Its SHA-256 is {found}, "
-        "it should be {expected}. Remove it and get it again from {url}",
-        path=path, name=file.name, found=digest(data), expected=file.sha256, url=file.url)  # fmt: skip
+        "it should be {expected}. Remove it and get it again.",
+        path=path, name=file.name, found=digest(data), expected=file.sha256)  # fmt: skip
 
 
 def _unwrapped(data: bytes, size: int) -> bytes | None:
@@ -150,6 +151,8 @@ def _download(dataset: str, files: Sequence[Official]) -> dict[str, Path]:
 
 def _refusal(dataset: str, files: Sequence[Official], folder: Path) -> str | None:
     """Return why nothing may be fetched, or None if the user agrees."""
+    if not all(file.url for file in files):
+        return say("It is not published as a whole, so it cannot be downloaded.")
     match os.environ.get("SEODANG_DOWNLOAD", ""):
         case "1":
             return None
@@ -168,9 +171,9 @@ def _refusal(dataset: str, files: Sequence[Official], folder: Path) -> str | Non
 
 def _missing(dataset: str, files: Sequence[Official], cache: Path, reason: str) -> DataError:
     root = data_folder()
-    listing = "\n".join(f"  {file.name}  SHA-256 {file.sha256}\n    {file.url}" for file in files)
+    listing = "\n".join(f"  {file.name}  SHA-256 {file.sha256}  {file.url}".rstrip() for file in files)
     return DataError(
-        "The dataset '{dataset}' needs files that are not here. {reason} Or put these into {folder}:\n{listing}",
+        "The dataset '{dataset}' needs files that are not here. {reason} To bring them yourself, put into {folder}:\n{listing}",
         dataset=dataset, reason=reason, folder=root / dataset if root else cache, listing=listing)  # fmt: skip
 
 

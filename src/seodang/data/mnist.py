@@ -56,7 +56,7 @@ FASHION_CLASSES = (
 )  # fmt: skip
 
 # 4,900 of the 70,000, put together from public copies of parts; made for offline work, there is no publisher's address.
-SUBSET = Official("fashion_mnist_subset.npz", "https://github.com/zalandoresearch/fashion-mnist", 2_121_935,
+SUBSET = Official("fashion_mnist_subset.npz", "", 2_121_935,
                   "81e517c511fd5051ab9c1b55bc73f7fd2e60d5187f805db01b12be2f258bb26c")  # fmt: skip
 
 

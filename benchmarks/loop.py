@@ -8,6 +8,7 @@ the ratio is of medians. Lightning, the Hugging Face Trainer and Keras on torch 
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import tempfile
 import time
@@ -23,6 +24,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import seodang as sd
 from seodang.training.assemble import Assembly, assemble
 from seodang.training.resolve import read_recipe
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 EPOCHS = {"digits-cnn": 20, "mnist-mlp": 3}
 ROUNDS = {"digits-cnn": 7, "mnist-mlp": 5}
@@ -75,7 +78,7 @@ def hand_written(values: dict[str, Any]) -> Outcome:
     """The loop of every tutorial."""
     parts = assemble(sd.Recipe.of(values))
     train, held = tensors(parts, "train"), tensors(parts, _watched(parts))
-    size, epochs = values["train"]["batch_size"], values["train"]["epochs"]
+    size, epochs = values["train"]["batch_size"], int(values["train"]["epochs"])
     loader = DataLoader(TensorDataset(*train), batch_size=size, shuffle=True)
     model, chosen = parts.model, values["optimizer"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen["lr"], weight_decay=chosen["weight_decay"])
@@ -105,7 +108,7 @@ def lightning(values: dict[str, Any]) -> Outcome:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     parts = assemble(sd.Recipe.of(values))
     train, held = tensors(parts, "train"), tensors(parts, _watched(parts))
-    chosen, epochs = values["optimizer"], values["train"]["epochs"]
+    chosen, epochs = values["optimizer"], int(values["train"]["epochs"])
     loader = DataLoader(TensorDataset(*train), batch_size=values["train"]["batch_size"], shuffle=True)
     total = epochs * len(loader)
 
@@ -156,7 +159,7 @@ def huggingface(values: dict[str, Any]) -> Outcome:
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            folder, num_train_epochs=values["train"]["epochs"], per_device_train_batch_size=values["train"]["batch_size"],
+            folder, num_train_epochs=int(values["train"]["epochs"]), per_device_train_batch_size=values["train"]["batch_size"],
             learning_rate=chosen["lr"], weight_decay=chosen["weight_decay"], lr_scheduler_type="cosine", use_cpu=True,
             save_strategy="no", report_to=[], disable_tqdm=True, logging_steps=10**9,
         )  # fmt: skip
@@ -166,13 +169,32 @@ def huggingface(values: dict[str, Any]) -> Outcome:
         return Outcome(time.perf_counter() - began, accuracy(parts.model, *held))
 
 
+def keras(values: dict[str, Any]) -> Outcome:
+    import keras as k
+
+    parts = assemble(sd.Recipe.of(values))
+    train, held = tensors(parts, "train"), tensors(parts, _watched(parts))
+    chosen, epochs, size = values["optimizer"], int(values["train"]["epochs"]), values["train"]["batch_size"]
+    with k.device("cpu"):
+        inputs = k.Input(shape=tuple(train[0].shape[1:]))
+        model = k.Model(inputs, k.layers.TorchModuleWrapper(parts.model, output_shape=(10,))(inputs))
+    rate = k.optimizers.schedules.CosineDecay(chosen["lr"], epochs * math.ceil(len(train[0]) / size))
+    model.compile(k.optimizers.AdamW(rate, weight_decay=chosen["weight_decay"]),
+                  k.losses.SparseCategoricalCrossentropy(from_logits=True))  # fmt: skip
+    images, labels = train[0].numpy(), train[1].numpy()
+    began = time.perf_counter()
+    model.fit(images, labels, batch_size=size, epochs=epochs, verbose=0)
+    return Outcome(time.perf_counter() - began, accuracy(parts.model, *held))
+
+
 def _watched(parts: Assembly) -> str:
     return "valid" if "valid" in parts.data.facts.sizes else "test"
 
 
 def sides() -> dict[str, Callable[[dict[str, Any]], Outcome]]:
     found: dict[str, Callable[[dict[str, Any]], Outcome]] = {"Seodang": seodang, "hand-written": hand_written}
-    for name, package, side in (("Lightning", "lightning", lightning), ("HF Trainer", "transformers", huggingface)):
+    peers = (("Lightning", "lightning", lightning), ("HF Trainer", "transformers", huggingface), ("Keras", "keras", keras))
+    for name, package, side in peers:
         try:
             __import__(package)
         except ImportError:

@@ -43,7 +43,7 @@ class Trainer:
 
     One run:
 
-        verify: two batches forward                  a broken task fails now, not in an hour
+        verify: the first batch forward              a broken task fails now; what an update costs is counted
         evaluate                                     step 0: what chance looks like
         for each update:
             take a batch, cut in micro-batches       → sizes → one all-reduce
@@ -134,7 +134,8 @@ class Trainer:
             for name, loss in self._losses(part, last):
                 if number == 0:
                     self.optimizers[name].zero_grad()
-                self._refuse_non_finite(loss.detach(), name)
+                if self.devices.world == 1:  # else one rank would stop alone; all of them see its gradient below
+                    self._refuse_non_finite(loss.detach(), name)
                 (loss * scale).backward()
                 self.window.add_loss(name, loss.detach())
                 if last:

@@ -22,7 +22,7 @@ def test_shapes() -> None:
 
 
 def test_the_decoder_has_the_hidden_layers_in_reverse() -> None:
-    widths = [layer.out_features for layer in small().decoder if isinstance(layer, torch.nn.Linear)]
+    widths = [layer.out_features for layer in small().decoder.layers if isinstance(layer, torch.nn.Linear)]
     assert widths == [8, 16, 90]
 
 
@@ -60,7 +60,7 @@ def test_draws_follow_the_global_generator() -> None:
 
 def test_initial_weights() -> None:
     model = VAE(VAEConfig(hidden_sizes=(400, 300)))
-    linear = [layer for layer in model.encoder if isinstance(layer, torch.nn.Linear)]
+    linear = [layer for layer in model.encoder.layers if isinstance(layer, torch.nn.Linear)]
     for layer, gain in zip(linear, (2.0, 2.0, 1.0), strict=True):
         assert abs(layer.weight.std().item() / (gain / layer.in_features) ** 0.5 - 1) < 0.05
         assert not layer.bias.any()

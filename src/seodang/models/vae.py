@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -40,6 +41,23 @@ class Reconstruction(NamedTuple):
     log_variance: Tensor
 
 
+class Dense(nn.Module):
+    """Dense layers of the given widths, normalised and with a non-linearity in between, linear at the end."""
+
+    def __init__(self, widths: tuple[int, ...], config: VAEConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths[:-1]):
+            layers.append(nn.Linear(before, after))
+            if config.normalization == "batch":
+                layers.append(nn.BatchNorm1d(after))
+            layers.append(ACTIVATIONS[config.activation]())
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+    def forward(self, inputs: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
+        return self.layers(inputs)
+
+
 @architectures.register({"vae": VAEConfig()})
 class VAE(Architecture):
     r"""Encode a picture as a Gaussian over latents, decode a latent as independent pixels.
@@ -53,6 +71,7 @@ class VAE(Architecture):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("image",)
+    blocks: ClassVar[tuple[type[nn.Module], ...]] = (Dense,)
     example: ClassVar[dict[str, Any]] = {"image_size": (6, 5), "latent_dim": 3, "hidden_sizes": (16, 8)}
 
     def __init__(self, config: VAEConfig) -> None:
@@ -60,24 +79,14 @@ class VAE(Architecture):
         self.config = config
         self.shape = (config.in_channels, *config.image_size)
         pixels = prod(self.shape)
-        self.encoder = nn.Sequential(nn.Flatten(), *self._layers(pixels, config.hidden_sizes, 2 * config.latent_dim))
-        self.decoder = nn.Sequential(*self._layers(config.latent_dim, config.hidden_sizes[::-1], pixels))
+        self.encoder = Dense((pixels, *config.hidden_sizes, 2 * config.latent_dim), config)
+        self.decoder = Dense((config.latent_dim, *config.hidden_sizes[::-1], pixels), config)
         self.initialize()
-
-    def _layers(self, width: int, hidden_sizes: tuple[int, ...], out: int) -> list[nn.Module]:
-        layers: list[nn.Module] = []
-        for size in hidden_sizes:
-            layers.append(nn.Linear(width, size))
-            if self.config.normalization == "batch":
-                layers.append(nn.BatchNorm1d(size))
-            layers.append(ACTIVATIONS[self.config.activation]())
-            width = size
-        return [*layers, nn.Linear(width, out)]
 
     def initialize(self) -> None:
         """Draw hidden weights N(0, 2 / fan-in), the last of each network N(0, 1 / fan-in); biases zero."""
         for network in (self.encoder, self.decoder):
-            linear = [module for module in network if isinstance(module, nn.Linear)]
+            linear = [module for module in network.layers if isinstance(module, nn.Linear)]
             for module in linear:
                 gain = 1.0 if module is linear[-1] else 2.0
                 nn.init.normal_(module.weight, std=(gain / module.in_features) ** 0.5)
@@ -85,7 +94,7 @@ class VAE(Architecture):
 
     def encode(self, images: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
         """Return mean and logarithm of the variance of each latent."""
-        mean, log_variance = self.encoder(images).float().chunk(2, -1)
+        mean, log_variance = self.encoder(images.flatten(1)).float().chunk(2, -1)
         return mean, log_variance
 
     def decode(self, latents: Float[Tensor, "B Z"]) -> Float[Tensor, "B C H W"]:

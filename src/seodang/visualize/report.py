@@ -12,7 +12,7 @@ from seodang import __version__
 from seodang.core.config import toml_text
 from seodang.core.files import write
 from seodang.core.inputs import Facts
-from seodang.core.language import say
+from seodang.core.language import say, translated
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset
@@ -51,7 +51,7 @@ def header(run: RunFolder, recipe: Recipe, task: Task, result: Mapping[str, Any]
     brand = element(
         "div", seal(), element("span", say("Seodang: training report")), element("time", started), class_="brand"
     )
-    lead = element("p", recipe.about, class_="lead") if recipe.about else None
+    lead = element("p", translated(recipe.about), class_="lead") if recipe.about else None
     below = element("p", " · ".join(filter(None, meta(recipe, task.facts, environment, result))), class_="meta")
     return joined(
         brand, element("h1", recipe.name), lead, below, element("dl", *tiles(run, task, result), class_="tiles")

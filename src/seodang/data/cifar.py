@@ -100,7 +100,7 @@ def _decoded(arrays: dict[str, np.ndarray], part: str) -> Part:
     images = np.empty((len(offsets) - 1, 32, 32, 3), np.uint8)
     for number, (start, end) in enumerate(pairwise(offsets)):
         try:
-            images[number] = np.asarray(Image.open(io.BytesIO(data[start:end])).convert("RGB"))
+            images[number] = np.asarray(Image.open(io.BytesIO(data[start:end]), formats=("JPEG",)).convert("RGB"))
         except (UnidentifiedImageError, OSError, ValueError) as error:
             raise DataError("{path}: picture {number} of '{part}' cannot be read: {reason}.",
                             path=JPEG_COPY.name, number=number, part=part, reason=error) from None  # fmt: skip

@@ -169,7 +169,10 @@ class AdversarialTraining(Task):
 
     def blank_inputs(self, model: nn.Module) -> dict[str, Tensor]:
         device = next(model.parameters()).device
-        noise, image = torch.zeros(1, model.latent_dim, device=device), torch.zeros(1, *self.inputs.shape, device=device)
+        noise, image = (
+            torch.zeros(1, model.latent_dim, device=device),
+            torch.zeros(1, *self.inputs.shape, device=device),
+        )
         return {"": noise, "discriminator": image}  # the whole model is its generator
 
     def pictures(self, model: nn.Module, data: Dataset | None) -> list[Picture]:

@@ -118,6 +118,6 @@ def draw_frame(stage: Image.Image, worths: Tensor, largest: float, steps: int, t
         draw.rectangle([left, min(MIDDLE, level), left + step * 0.7, max(MIDDLE, level)],
                        fill=CHOSEN if index == best else FAINT)  # fmt: skip
         if len(worths) <= 3:
-            draw.text((left, 184), f"{worths[index]:.3g}", fill=INK, font=font)
+            draw.text((left, 184), f"{worths[index]:.4g}", fill=INK, font=font)
     draw.line([(248, MIDDLE), (352, MIDDLE)], fill=INK)
     return np.asarray(frame)

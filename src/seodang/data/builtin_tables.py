@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -11,7 +11,7 @@ from seodang.data.columns import ColumnChoice
 from seodang.data.dataset import datasets
 from seodang.data.held_out import HeldOut
 from seodang.data.raw_table import RawColumn, RawTable
-from seodang.data.table import Table
+from seodang.data.table import Copies, Table
 from seodang.data.targets import Kind
 
 
@@ -26,8 +26,8 @@ class BuiltInConfig(ColumnChoice, HeldOut):
     """Whether the target is one of several classes or a quantity; "auto" looks at its values."""
     group: str | None = None
     """Column whose equal values must stay in one split; it is no input."""
-    copies: Literal["free", "together"] = "free"
-    """Whether equal rows may fall into different splits, or are kept in one."""
+    copies: Copies = "together"
+    """Whether equal rows are kept in one split or fall freely."""
 
 
 class _BuiltIn(NamedTuple):

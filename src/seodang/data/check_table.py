@@ -141,7 +141,7 @@ def _repeated(table: RawTable, target: RawColumn) -> list[Finding]:
     if same:
         count = sum(len(rows) - 1 for rows in same)
         findings.append(Finding("note", table.places(same[0]), say(
-            "{count} copies of rows in all (here the first). data.copies=together keeps them in one split.", count=count)))  # fmt: skip
+            "{count} copies of rows in all (here the first).", count=count)))  # fmt: skip
     if torn:
         findings.append(Finding("note", table.places(torn[0]), say(
             "{count} groups of rows have equal inputs and different answers (here the first); no model can be right on all.",

@@ -20,6 +20,8 @@ from seodang.data.splits import fingerprint
 from seodang.data.table_reading import read_table
 from seodang.data.targets import Answers, Kind, find_target, read_target
 
+Copies = Literal["auto", "free", "together"]
+
 
 class TableConfig(TableFormat, ColumnChoice, HeldOut):
     """A table file, its target, and how it is read and split."""
@@ -32,8 +34,8 @@ class TableConfig(TableFormat, ColumnChoice, HeldOut):
     """Whether the target is one of several classes or a quantity; "auto" looks at its values."""
     group: str | None = None
     """Column whose equal values (one patient, one house) must stay in one split; it is no input."""
-    copies: Literal["free", "together"] = "free"
-    """Whether equal rows may fall into different splits, as they would in new data, or are kept in one."""
+    copies: Copies = "auto"
+    """Whether equal rows are kept in one split or fall freely; "auto" keeps them while most rows differ."""
 
 
 @datasets.register({"table": TableConfig()})
@@ -107,15 +109,29 @@ class Table(Dataset):
             column = table.named(self.settings.group, "group")
             groups = [("missing", row) if text is None else text for row, text in enumerate(column.texts)]
             notes.append(say("Rows with the same '{name}' are in one split.", name=column.name))
-        elif self.settings.copies == "together":
-            groups = list(_contents(table))
-            notes.append(say("Equal rows are in one split."))
+        else:
+            groups = self._together(table, notes)
         rows = grouped_split(labels, groups, shares, self.seed)
         if len(rows.get("train", ())) < 2:
             raise DataError("{path}: {count} rows are too few: none are left to train on. Lower data.valid and data.test.",
                             path=table.source, count=len(table))  # fmt: skip
         notes.append(split_note({name: len(found) for name, found in rows.items()}, self.seed, by))
         return rows
+
+    def _together(self, table: RawTable, notes: list[str]) -> list[object] | None:
+        """Return what rows must share to stay in one split: everything, or None where copies may fall freely."""
+        contents: list[object] = list(zip(*(column.texts for column in table.columns), strict=True))
+        different = len(set(contents))
+        if self.settings.copies == "free" or different == len(contents):
+            return None
+        if self.settings.copies == "auto" and 2 * different < len(contents):
+            notes.append(say(
+                "Only {different:,} of {total:,} rows are different: equal ones may be in different splits; data.copies=together "
+                "prevents it.", different=different, total=len(contents)))  # fmt: skip
+            return None
+        notes.append(say("Rows equal in every value are in one split ({count:,} copies); data.copies=free lets them fall apart.",
+                         count=len(contents) - different))  # fmt: skip
+        return contents
 
     def _measured(
         self, table: RawTable, chosen: Chosen, answers: Answers, target: RawColumn, rows: dict[str, torch.Tensor],
@@ -132,14 +148,6 @@ class Table(Dataset):
         if texts:
             notes.append(say("Categories: {names}. Their values, means and deviations are those of the training rows.",
                              names=", ".join(texts)))  # fmt: skip
-        copies = _repeated(table, rows)
-        if copies:
-            notes.append(
-                say(
-                    "Held-out rows that equal a training row in every value: {count}. data.copies=together avoids it.",
-                    count=copies,
-                )
-            )
         targets: tuple[Target, ...] = ()
         if answers.quantities is not None:
             values = answers.quantities[train]
@@ -159,14 +167,3 @@ class Table(Dataset):
                             kind=self.adopted.inputs.kind)  # fmt: skip
         notes.append(say("All {count:,} rows are evaluated as the split 'test'.", count=len(table)))
         return self.adopted.replace(sizes={name: len(found) for name, found in rows.items()}, notes=tuple(notes))
-
-
-def _contents(table: RawTable) -> list[tuple[str | None, ...]]:
-    return list(zip(*(column.texts for column in table.columns), strict=True))
-
-
-def _repeated(table: RawTable, rows: dict[str, torch.Tensor]) -> int:
-    """Return how many held-out rows equal a training row in every column."""
-    content = _contents(table)
-    trained = {content[row] for row in rows["train"].tolist()}
-    return sum(content[row] in trained for name, held in rows.items() if name != "train" for row in held.tolist())

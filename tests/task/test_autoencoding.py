@@ -195,5 +195,13 @@ def test_a_run(tmp_path: Path) -> None:
     assert [shown.title for shown in task.pictures(bundle.model, None)] == ["Samples"]
 
 
+def test_the_bound_at_the_end_draws_apart(tmp_path: Path) -> None:
+    """So that the cheap scores of the same weights are the same with and without it."""
+    run = sd.train(RECIPE | {"data": {"name": "digits", "valid": 0.0}}, run=tmp_path / "run", train={"steps": 9})
+    *_, before, after = [event["scores"] for event in run.events if event["event"] == "evaluated"]
+    assert after | before == after
+    assert set(after) - set(before) == {"importance_weighted"}
+
+
 def test_resume_is_exact(tmp_path: Path) -> None:
     assert_resume_is_exact(RECIPE, tmp_path, 23)

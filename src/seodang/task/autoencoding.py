@@ -88,9 +88,11 @@ class VariationalAutoencoding(Task):
         def with_bound() -> Iterator[Batch]:
             nonlocal total, count
             for batch in batches:
-                bounds = importance_weighted_bound(
-                    model, batch[0], pixels(batch[0], self.inputs), self.settings.samples
-                )
+                images = batch[0]
+                with torch.random.fork_rng([images.device] if images.is_cuda else []):  # `evaluate` draws as ever
+                    bounds = importance_weighted_bound(
+                        model, images, pixels(images, self.inputs), self.settings.samples
+                    )
                 total, count = total + bounds.double().sum().cpu(), count + len(bounds)
                 yield batch
 

@@ -11,8 +11,8 @@ from seodang.visualize.markup import Markup, element, joined, safe
 
 
 def test_text_and_attributes_are_escaped() -> None:
-    found = element("text", "<b>&\"'", fill="\"><script>", font_size=12)
-    assert found == "<text fill=\"&quot;&gt;&lt;script&gt;\" font-size=\"12\">&lt;b&gt;&amp;&quot;&#x27;</text>"
+    found = element("text", "<b>&\"'", fill='"><script>', font_size=12)
+    assert found == '<text fill="&quot;&gt;&lt;script&gt;" font-size="12">&lt;b&gt;&amp;&quot;&#x27;</text>'
 
 
 def test_markup_stays_and_none_is_nothing() -> None:

@@ -55,7 +55,9 @@ def test_a_column_the_model_ignores_does_not_matter() -> None:
     values = dict(zip(found.names, found.values, strict=True))
     assert found.names[0] == "a"
     assert values["c"] == 0.0
-    assert values["a"] == pytest.approx(2 * 4 * float(answers.inputs[:, 0].var()), rel=0.35), "shuffled: E(2a - 2a')² = 8 Var(a)"
+    assert values["a"] == pytest.approx(2 * 4 * float(answers.inputs[:, 0].var()), rel=0.35), (
+        "shuffled: E(2a - 2a')² = 8 Var(a)"
+    )
     assert values["a"] > values["b"] > 0
 
 

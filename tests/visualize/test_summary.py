@@ -84,7 +84,9 @@ def test_tied_weights_of_a_gpt() -> None:
     assert found["head"].multiply_adds == 6 * 8 * 11
     assert sum(layer.parameters for layer in table.layers) == table.parameters
     attention = [layer.multiply_adds for path, layer in found.items() if path.endswith(".attention")]
-    assert attention == [2 * 6 * 6 * 8] * 2, "query with key, weights with value; the projections are layers of their own"
+    assert attention == [2 * 6 * 6 * 8] * 2, (
+        "query with key, weights with value; the projections are layers of their own"
+    )
 
 
 def test_parts_with_inputs_of_their_own() -> None:

@@ -178,24 +178,31 @@ def _virtual_memory() -> int | None:
 # ------------------------------------------------------------------------------ what the kernel shall refuse
 
 SYSCALLS = {
-    "x86_64": (0xC000003E, {
-        "socket": 41, "connect": 42, "sendto": 44, "sendmsg": 46, "bind": 49, "socketpair": 53, "fork": 57, "vfork": 58,
-        "execve": 59, "kill": 62, "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87,
-        "symlink": 88, "chmod": 90, "ptrace": 101, "renameat": 264, "unlinkat": 263, "mkdirat": 258, "truncate": 76,
-        "execveat": 322, "process_vm_writev": 311, "io_uring_setup": 425, "renameat2": 316, "clone": 56, "clone3": 435,
+    "x86_64": (0xC000003E, 257, {
+        "open": 2, "socket": 41, "connect": 42, "sendto": 44, "sendmsg": 46, "bind": 49, "socketpair": 53, "clone": 56,
+        "fork": 57, "vfork": 58, "execve": 59, "kill": 62, "truncate": 76, "rename": 82, "mkdir": 83, "rmdir": 84,
+        "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90, "ptrace": 101, "tkill": 200, "tgkill": 234,
+        "mkdirat": 258, "unlinkat": 263, "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268,
+        "process_vm_writev": 311, "renameat2": 316, "execveat": 322, "pidfd_send_signal": 424, "io_uring_setup": 425,
+        "clone3": 435, "openat2": 437,
     }),
-    "aarch64": (0xC00000B7, {
-        "socket": 198, "socketpair": 199, "bind": 200, "connect": 203, "sendto": 206, "sendmsg": 211, "execve": 221,
-        "kill": 129, "ptrace": 117, "unlinkat": 35, "mkdirat": 34, "renameat": 38, "truncate": 45, "execveat": 281,
-        "process_vm_writev": 271, "io_uring_setup": 425, "renameat2": 276, "clone": 220, "clone3": 435,
+    "aarch64": (0xC00000B7, 56, {
+        "mkdirat": 34, "unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38, "truncate": 45, "fchmodat": 53,
+        "ptrace": 117, "kill": 129, "tkill": 130, "tgkill": 131, "socket": 198, "socketpair": 199, "bind": 200,
+        "connect": 203, "sendto": 206, "sendmsg": 211, "clone": 220, "execve": 221, "process_vm_writev": 271,
+        "renameat2": 276, "execveat": 281, "pidfd_send_signal": 424, "io_uring_setup": 425, "clone3": 435, "openat2": 437,
     }),
 }  # fmt: skip
-"""Audit number and system calls of each processor: the network, other programs, other processes, changing files."""
+"""Audit number, openat and what is refused on each processor: the network, other programs and processes, changing files."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+"""Flags with which openat is refused."""
 X32_BIT = 0x40000000
 """On x86-64 the same calls exist once more under numbers with this bit: refused as a whole."""
 REFUSED = 0x00050000 | 1  # SECCOMP_RET_ERRNO with EPERM
 KILLED, ALLOWED = 0x80000000, 0x7FFF0000
 LOAD, JUMP_EQUAL, JUMP_BITS, RETURN = 0x20, 0x15, 0x45, 0x06
+NUMBER, ARCHITECTURE, THIRD_ARGUMENT = 0, 4, 32
+"""Where the kernel's description of a call holds these (little-endian: the low half comes first)."""
 NO_NEW_PRIVILEGES, SET_SECCOMP, MODE_FILTER = 38, 22, 2
 
 
@@ -210,8 +217,8 @@ def forbid_calls() -> bool:
     """
     if sys.platform != "linux" or platform.machine() not in SYSCALLS:
         return False
-    audit, calls = SYSCALLS[platform.machine()]
-    code = _filter(audit, sorted(calls.values()))
+    audit, opening, calls = SYSCALLS[platform.machine()]
+    code = _filter(audit, opening, sorted(calls.values()))
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     library = ctypes.CDLL(None, use_errno=True)
@@ -225,14 +232,31 @@ def forbid_calls() -> bool:
     return True
 
 
-def _filter(audit: int, numbers: list[int]) -> bytes:
-    """Return the kernel's filter program: kill on a foreign calling convention, refuse these calls, allow the rest."""
+def _filter(audit: int, opening: int, numbers: list[int]) -> bytes:
+    """Return the kernel's filter program.
 
-    def step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
-        return struct.pack("=HBBI", code, yes, no, value)
+    Kill on a foreign calling convention; refuse these calls, and opening a file to write; allow the rest.
+    """
+    allowed, refused = len(numbers) + 8, len(numbers) + 9
+    steps: list[bytes] = []
 
-    count = len(numbers)
-    steps = [step(LOAD, 4), step(JUMP_EQUAL, audit, 1, 0), step(RETURN, KILLED), step(LOAD, 0)]
-    steps += [step(JUMP_BITS, X32_BIT, count + 1, 0)]
-    steps += [step(JUMP_EQUAL, number, count - place, 0) for place, number in enumerate(numbers)]
-    return b"".join([*steps, step(RETURN, ALLOWED), step(RETURN, REFUSED)])
+    def step(code: int, value: int, yes: int | None = None, no: int | None = None) -> None:
+        """Add one instruction; `yes` and `no` are the places to go on at, default: the next."""
+        here = len(steps) + 1
+        jumps = [0 if place is None else place - here for place in (yes, no)]
+        steps.append(struct.pack("=HBBI", code, *jumps, value))
+
+    step(LOAD, ARCHITECTURE)
+    step(JUMP_EQUAL, audit, yes=3)
+    step(RETURN, KILLED)
+    step(LOAD, NUMBER)
+    step(JUMP_BITS, X32_BIT, yes=refused)
+    for number in numbers:
+        step(JUMP_EQUAL, number, yes=refused)
+    step(JUMP_EQUAL, opening, no=allowed)
+    step(LOAD, THIRD_ARGUMENT)
+    step(JUMP_BITS, WRITING, yes=refused)
+    step(RETURN, ALLOWED)
+    step(RETURN, REFUSED)
+    assert len(steps) == refused + 1
+    return b"".join(steps)

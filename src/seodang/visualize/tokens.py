@@ -28,6 +28,7 @@ SHOWN_TOKENS = 320
 ATTENDED = 18
 CANDIDATES = 5
 PROMPT_TOKENS, WRITTEN_TOKENS = 16, 400
+INCOMPLETE, BYTES_OF_A_LETTER = "\ufffd", 4
 MOST_VOCABULARY = 128
 """Larger vocabularies are not drawn as a plane: nobody could read it."""
 
@@ -84,7 +85,7 @@ def token_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:
         logits = torch.cat([model(part.to(device)).float().cpu() for part in tokens.split(8)])
     chances = logits[0].softmax(-1)
     figures: list[Figure] = [
-        continuation(model, task, reader, tokens[0]),
+        *continuation(model, task, reader, tokens[0]),
         surprise(reader, tokens[0], targets[0], chances),
         next_tokens(reader, tokens[0], chances),
         loss_along_context(logits, targets, split),
@@ -107,30 +108,41 @@ def text_figures(model: nn.Module, inputs: TokenInputs, text: str) -> list[Figur
     return [*passage, next_tokens(reader, tokens, chances), *attention_of(model, reader, tokens[:ATTENDED])]
 
 
-def continuation(model: nn.Module, task: Task, reader: Reader, tokens: Tensor) -> Passage:
+def continuation(model: nn.Module, task: Task, reader: Reader, tokens: Tensor) -> list[Figure]:
     """Return how the model goes on after the first tokens of a held-out passage."""
-    prompt = reader.whole(tokens[:PROMPT_TOKENS].tolist())
+    prompt = reader.whole(tokens[:PROMPT_TOKENS].tolist()).strip(INCOMPLETE)
+    if not prompt or reader.tokenizer is None:
+        return []
     wanted = {"max_tokens": WRITTEN_TOKENS, "temperature": 0.8, "seed": 0}
     options = {name: value for name, value in wanted.items() if name in task.options}
     text = task.predict(model, prompt, **options).text
     chosen = ", ".join(f"{name} {value}" for name, value in options.items())
-    return Passage(
-        say("What it writes"), say("A text of {count} letters.", count=len(text)),
-        ((prompt, 0.25, say("given")), (text.removeprefix(prompt), None, "")),
-        about=say("It was given the shaded words and wrote the rest ({options}).", options=chosen), name="text")  # fmt: skip
+    return [
+        Passage(say("What it writes"), say("A text of {count} letters.", count=len(text)),
+                ((prompt, 0.25, say("given")), (text.removeprefix(prompt), None, "")),
+                about=say("It was given the shaded words and wrote the rest ({options}).", options=chosen), name="text")
+    ]  # fmt: skip
 
 
 def surprise(reader: Reader, tokens: Tensor, targets: Tensor, chances: Tensor) -> Passage:
     """Return a passage, each token but the first shaded by the probability the model gave it."""
     pieces: list[tuple[str, float | None, str]] = [(reader.text(int(tokens[0])), None, "")]
+    begun: list[int] = []
+    chance = 1.0
     for place in range(min(SHOWN_TOKENS, len(targets))):
         target = int(targets[place])
         if target < 0:
             continue
+        begun.append(target)
+        chance *= float(chances[place, target])
+        text = reader.whole(begun)
+        if INCOMPLETE in text and len(begun) < BYTES_OF_A_LETTER:
+            continue  # a letter of several bytes is shown when its last is there
         best = chances[place].topk(min(CANDIDATES, chances.shape[-1]))
-        note = "  ".join(f"{reader.name(int(token))} {percent(float(chance))}"
-                         for chance, token in zip(best.values, best.indices, strict=True))  # fmt: skip
-        pieces.append((reader.text(target), float(chances[place, target]), note))
+        note = "  ".join(f"{reader.name(int(token))} {percent(float(value))}"
+                         for value, token in zip(best.values, best.indices, strict=True))  # fmt: skip
+        pieces.append((text, chance, note))
+        begun, chance = [], 1.0
     return Passage(
         say("What it expects"), say("A passage of {count} tokens.", count=len(pieces)),
         tuple(pieces),

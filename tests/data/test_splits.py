@@ -52,4 +52,8 @@ def test_the_fingerprint_sees_every_byte_every_row_and_every_shape() -> None:
         fingerprint([values], {"train": torch.tensor([0, 1]), "valid": torch.tensor([2])}),
     ]
     assert len({base, *others}) == 6
+    short = values.int()
+    assert fingerprint([short], rows) != fingerprint([short.view(torch.float32)], rows), (
+        "the same bytes of another type"
+    )
     assert fingerprint([values.t().contiguous().t()], rows) == base, "layout in memory is no part of the data"

@@ -87,9 +87,8 @@ def train(
     if plugin:
         load_plugin(plugin)
     resolved, notes = read_recipe(recipe, data, overrides, settings)
-    from seodang.training.devices import wanted_devices  # lazy: 1 s
-
     from seodang.training.assemble import assemble
+    from seodang.training.devices import wanted_devices  # lazy: 1 s
 
     launched = in_process_group()
     count = wanted_devices(resolved.train)
@@ -98,10 +97,9 @@ def train(
     assembly = assemble(resolved)
     if not launched and count > 1:  # assembled here only to say what is wrong before there is a folder
         folder = RunFolder.create(resolved, run)
-        launch(folder, count, plugin, allow_drift=False)
-        return Run(folder.path)
+        return _launched(folder, count, plugin, allow_drift=False)
     folder = create_once(resolved, run)
-    return _fit(assembly, folder, listeners, notes, None, allow_drift=False)
+    return _fit(assembly, folder, listeners, notes, lambda folder: None, allow_drift=False)
 
 
 def resume(
@@ -118,7 +116,7 @@ def resume(
     if plugin:
         load_plugin(plugin)
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    if folder.result:
+    if folder.is_complete:
         raise RunError("{path}: is finished; there is nothing to resume. For a longer run: seodang train {path} train.steps=…",
                        path=folder.path)  # fmt: skip
     from seodang.training.assemble import assemble  # lazy: 1 s
@@ -126,9 +124,8 @@ def resume(
 
     recipe = folder.recipe
     if not in_process_group() and wanted_devices(recipe.train) > 1:
-        launch(folder, wanted_devices(recipe.train), plugin, allow_drift)
-        return Run(folder.path)
-    return _fit(assemble(recipe), folder, listeners, [], newest_good(folder), allow_drift)
+        return _launched(folder, wanted_devices(recipe.train), plugin, allow_drift)
+    return _fit(assemble(recipe), folder, listeners, [], newest_good, allow_drift)
 
 
 def evaluate(
@@ -280,7 +277,6 @@ def newest_good(folder: RunFolder) -> Any:
     A damaged one is set aside, with a word about it, and the one before is taken.
     Raises: RunError if there were checkpoints and none of them is whole.
     """
-    from seodang.core.files import disk
     from seodang.training.checkpoint import Checkpoint  # lazy: 1 s
 
     found = folder.checkpoints
@@ -288,8 +284,7 @@ def newest_good(folder: RunFolder) -> Any:
         try:
             return Checkpoint.read(path)
         except WeightsError as error:
-            aside = path.with_name(f"damaged-{path.name}")
-            disk.rename(path, aside)
+            aside = folder.set_aside(path)
             print(say("{error} It was set aside as {aside}; going on from the one before.", error=error, aside=aside.name),
                   file=sys.stderr)  # fmt: skip
     if found:
@@ -298,14 +293,21 @@ def newest_good(folder: RunFolder) -> Any:
     return None
 
 
+def _launched(folder: RunFolder, count: int, plugin: str | Path | None, allow_drift: bool) -> Run:
+    run = Run(folder.path)
+    run.stopped_by = launch(folder, count, plugin, allow_drift)
+    return run
+
+
 def _fit(
     assembly: Any,
     folder: RunFolder,
     listeners: Sequence[Listener],
     notes: Sequence[str],
-    checkpoint: Any,
+    find: Callable[[RunFolder], Any],
     allow_drift: bool,
 ) -> Run:
+    """Train in `folder`, from the checkpoint that `find` finds there, if any."""
     from seodang.training.devices import Devices, machine  # lazy: 1 s
     from seodang.training.trainer import Trainer
 
@@ -314,6 +316,11 @@ def _fit(
     try:
         with run.locked() if devices.main else nullcontext():
             run.clear_stop()
+            if not devices.main:
+                devices.barrier()  # the first process sets damaged checkpoints aside
+            checkpoint = find(run)
+            if devices.main:
+                devices.barrier()
             pictures = [_pictures(run, assembly.data)] if devices.main else []
             trainer = Trainer(assembly.recipe, assembly.model, assembly.task, assembly.data, assembly.rule, run,
                               assembly.record, devices, [*listeners, *pictures])  # fmt: skip

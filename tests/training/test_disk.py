@@ -17,7 +17,7 @@ from tests.training.test_resume import RECIPE
 
 
 class FullFrom(files.Disk):
-    """A disk that is full from its k-th folder on."""
+    """A disk that is full from its k-th folder on; the run makes two before its first checkpoint."""
 
     def __init__(self, folders: int) -> None:
         self.left = folders
@@ -34,7 +34,7 @@ class FullFrom(files.Disk):
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sd.train(RECIPE, run=tmp_path / "whole")
-    monkeypatch.setattr(files, "disk", FullFrom(3))
+    monkeypatch.setattr(files, "disk", FullFrom(5))
     with pytest.raises(DiskError, match=r"step-000000027.*: the disk is full .* bytes needed, [\d,]+ free. Make room"):
         sd.train(RECIPE, run=tmp_path / "full")
     monkeypatch.undo()

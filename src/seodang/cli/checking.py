@@ -101,15 +101,15 @@ def check_weights(path: Path, machine: bool) -> None:
 
     Raises: WeightsError naming every folder that is not whole.
     """
-    from seodang.core.files import MANIFEST, read_folder
-    from seodang.core.run import RunFolder
+    from seodang.core.files import MANIFEST
+    from seodang.core.run import RunFolder, read_checkpoint
 
     run = None if (path / MANIFEST).is_file() else RunFolder(path)
     folders = run.checkpoints if run else [path]
     total, problems = 0, []
     for folder in folders:
         try:
-            total += sum(map(len, read_folder(folder).values()))
+            total += sum(map(len, read_checkpoint(folder).values()))
         except WeightsError as error:
             problems.append(str(error))
     if problems:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from seodang.cli.display import duration, number, score, scores
-from seodang.core.events import Evaluated, Event, Failed, Started, Stepped, Stopped
+from seodang.core.events import Evaluated, Event, Failed, Noticed, Started, Stepped, Stopped
 from seodang.core.language import say, translated
 
 SECONDS_BETWEEN_LINES = 2.0
@@ -54,6 +54,8 @@ class Console:
                 self._progress(event)
             case Evaluated():
                 self._evaluated(event)
+            case Noticed():
+                self.write(event.text)
             case Stopped():
                 self._close()
                 if event.finished and self._live and not self.quiet:

@@ -66,6 +66,13 @@ class Saved(Event):
 
 
 @dataclass(frozen=True)
+class Noticed(Event):
+    """Something a person should know, and the run goes on: little room on the disk, a checkpoint not written."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Stopped(Event):
     """The run ended or was stopped; `reason` in words a person understands."""
 

@@ -1,8 +1,12 @@
 """The only writer of files: atomic, durable, checksummed.
 
 A file is written to a temporary beside it, synced, renamed into place, and its folder is synced. A folder
-(a checkpoint, a bundle) is written the same way as a whole, with a manifest that holds the size and SHA-256
-of every file; reading verifies it. Nothing is ever overwritten in place and no name is trusted to be recent.
+(a checkpoint, a bundle) is written the same way as a whole, with a manifest that holds the size of every file and
+the SHA-256 of every mebibyte of it, and its own SHA-256; reading verifies all of them. Nothing is ever overwritten
+in place and no name is trusted to be recent.
+
+Not written this way, because nothing is lost with them: a run's `lock` (its content is only said to people) and the
+`stop` a person puts into a run.
 """
 
 from __future__ import annotations
@@ -11,15 +15,28 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from seodang.core.errors import DiskError, WeightsError
 
 MANIFEST = "manifest.json"
+BLOCK = 1 << 20
+"""Bytes under one digest: what a message about damage can point at."""
+BUSY = 4 * BLOCK
+"""From this size on digests are computed beside the writing."""
+TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
+
+_writing: set[Path] = set()
+"""Temporaries this process is writing now."""
+os.register_at_fork(after_in_child=_writing.clear)
 
 
 class Disk:
@@ -29,13 +46,16 @@ class Disk:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def open_append(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
 
     def write(self, descriptor: int, data: memoryview) -> int:
         return os.write(descriptor, data)
 
     def sync(self, descriptor: int) -> None:
         os.fsync(descriptor)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
@@ -69,8 +89,7 @@ def write(path: Path, data: bytes | str) -> None:
     Raises: DiskError with the path, the bytes needed and the bytes free.
     """
     data = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _explained(path, len(data)):
+    with explained(path, len(data)), _temporary(path) as temporary:
         try:
             _write_synced(temporary, data)
             disk.rename(temporary, path)
@@ -81,17 +100,41 @@ def write(path: Path, data: bytes | str) -> None:
         disk.sync_folder(path.parent)
 
 
-def append(path: Path, data: str, durable: bool = False) -> None:
-    """Add `data` to the end of `path` in one write: readers see whole lines, or a torn last one."""
-    raw = data.encode()
-    with _explained(path, len(raw)):
+def append(path: Path, text: str) -> None:
+    """Add lines to the end of `path`: all of them, or, if this raises, none.
+
+    What a power cut or a kill leaves of a last line stays alone on its line. `sync` makes lines durable.
+    Raises: DiskError
+    """
+    data = text.encode()
+    with explained(path, len(data)):
         descriptor = disk.open_append(path)
         try:
-            _write_all(descriptor, raw)
-            if durable:
-                disk.sync(descriptor)
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data
+            try:
+                _write_all(descriptor, data)
+            except OSError:
+                with suppress(OSError):
+                    disk.truncate(descriptor, size)
+                raise
         finally:
             disk.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Make durable what was appended to `path`.
+
+    Raises: DiskError
+    """
+    with explained(path, 0):
+        descriptor = disk.open_append(path)
+        try:
+            disk.sync(descriptor)
+        finally:
+            disk.close(descriptor)
+        disk.sync_folder(path.parent)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], facts: Mapping[str, Any] | None = None) -> None:
@@ -99,37 +142,43 @@ def write_folder(path: Path, files: Mapping[str, bytes], facts: Mapping[str, Any
 
     Raises: DiskError; nothing is left behind then, not even a temporary.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    digests = {name: {"bytes": len(data), "sha256": digest(data)} for name, data in files.items()}
-    manifest = json.dumps({"format": 1, **(facts or {}), "files": digests}, indent=1, allow_nan=False).encode()
-    with _explained(path, sum(map(len, files.values())) + len(manifest)):
+    size = sum(map(len, files.values()))
+    with explained(path, size), _temporary(path) as temporary, _digesting(files, size) as digests:
+        at = temporary
         try:
             disk.make_folder(temporary)
             for name, data in files.items():
                 _write_synced(temporary / name, data)
-            _write_synced(temporary / MANIFEST, manifest)
+            _write_synced(temporary / MANIFEST, _manifest({**(facts or {}), "files": digests()}))
             disk.sync_folder(temporary)
             disk.rename(temporary, path)
+            at = path
+            disk.sync_folder(path.parent)
         except BaseException:
-            with suppress(OSError):
-                remove_folder(temporary)
+            _discard(at)
             raise
-        disk.sync_folder(path.parent)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of the folder `path`.
 
-    Raises: WeightsError if there is none or it is not a manifest.
+    Raises: WeightsError if there is none, it is damaged, or it is not a manifest.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        if not isinstance(manifest["files"], dict):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        data = (path / MANIFEST).read_bytes()
+    except OSError:
+        data = b""
+    if data and data != _sealed(data[: -len(_SEAL % b"") - 64]):
+        raise WeightsError("{path}: is damaged: its own SHA-256 is not the one in its last line.", path=path / MANIFEST)
+    try:
+        manifest = json.loads(data)
+        for entry in manifest["files"].values():
+            if not isinstance(entry["bytes"], int) or not isinstance(entry["sha256"], list):
+                raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WeightsError("{path}: has no readable {name}; it is not a whole checkpoint or bundle.",
                            path=path, name=MANIFEST) from None  # fmt: skip
-    return manifest
+    return dict(manifest)
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
@@ -137,33 +186,86 @@ def read_folder(path: Path) -> dict[str, bytes]:
 
     Raises: WeightsError naming the first file that is missing, has the wrong size or the wrong digest.
     """
-    contents: dict[str, bytes] = {}
-    for name, expected in read_manifest(path)["files"].items():
-        if Path(name).name != name:
-            raise WeightsError(
-                "{path}: the manifest names '{name}', which is outside the folder.", path=path, name=name
-            )
-        try:
-            data = (path / name).read_bytes()
-        except OSError:
-            raise WeightsError("{path}: is missing.", path=path / name) from None
-        if len(data) != expected.get("bytes"):
-            raise WeightsError("{path}: has {found} bytes, the manifest says {expected}.",
-                               path=path / name, found=len(data), expected=expected.get("bytes"))  # fmt: skip
-        if (found := digest(data)) != expected.get("sha256"):
-            raise WeightsError("{path}: is damaged. Bytes 0 to {last}: SHA-256 is {found}…, the manifest says {expected}….",
-                               path=path / name, last=len(data) - 1, found=found[:12],
-                               expected=str(expected.get("sha256"))[:12])  # fmt: skip
-        contents[name] = data
-    return contents
+    return {name: _read_verified(path, name, entry) for name, entry in read_manifest(path)["files"].items()}
+
+
+def _read_verified(folder: Path, name: str, expected: Mapping[str, Any]) -> bytes:
+    path = folder / name
+    if Path(name).name != name:
+        raise WeightsError(
+            "{path}: the manifest names '{name}', which is outside the folder.", path=folder, name=name
+        )  # fmt: skip
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError):
+        raise WeightsError("{path}: is missing.", path=path) from None
+    if len(data) != expected["bytes"]:
+        raise WeightsError("{path}: has {found} bytes, the manifest says {expected}.",
+                           path=path, found=len(data), expected=expected["bytes"])  # fmt: skip
+    found = _digests(data)
+    if found != expected["sha256"]:
+        pairs = enumerate(zip_longest(found, map(str, expected["sha256"]), fillvalue=""))
+        block, pair = next((block, pair) for block, pair in pairs if pair[0] != pair[1])
+        raise WeightsError("{path}: is damaged. Bytes {first} to {last}: SHA-256 is {found}…, the manifest says {expected}….",
+                           path=path, first=block * BLOCK, last=min((block + 1) * BLOCK, len(data)) - 1,
+                           found=pair[0][:12], expected=pair[1][:12])  # fmt: skip
+    return data
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder written by `write_folder`; the parent is synced, so it stays removed."""
-    for item in sorted(path.iterdir()):
-        disk.remove(item)
-    disk.remove_folder(path)
-    disk.sync_folder(path.parent)
+    """Remove a folder written by `write_folder`: under its name it is there whole, or not at all.
+
+    Raises: DiskError
+    """
+    with explained(path, 0), _temporary(path) as temporary:
+        move(path, temporary)
+        for item in sorted(temporary.iterdir()):
+            disk.remove(item)
+        disk.remove_folder(temporary)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within a folder, durably.
+
+    Raises: DiskError
+    """
+    with explained(source, 0):
+        disk.rename(source, target)
+        disk.sync_folder(target.parent)
+
+
+def remove_leftovers(folder: Path, ours: bool = False) -> None:
+    """Remove the temporaries of writers that died; with `ours`, nobody else writes here and all of them are dead.
+
+    Raises: DiskError
+    """
+    for path in sorted(folder.glob(".*.tmp")):
+        match = TEMPORARY.fullmatch(path.name)
+        if match is None or path in _writing or not (ours or _is_dead(int(match[1]))):
+            continue
+        with explained(path, 0):
+            if path.is_dir() and not path.is_symlink():
+                for item in sorted(path.iterdir()):
+                    disk.remove(item)
+                disk.remove_folder(path)
+            else:
+                disk.remove(path)
+
+
+def make_folders(path: Path) -> None:
+    """Make `path` and its parents, durably.
+
+    Raises: DiskError
+    """
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        with explained(folder, 0):
+            with suppress(FileExistsError):  # another process was faster
+                disk.make_folder(folder)
+            disk.sync_folder(folder.parent)
 
 
 def digest(data: bytes) -> str:
@@ -175,16 +277,93 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def make_folders(path: Path) -> None:
-    """Make `path` and its parents."""
-    with _explained(path, 0):
-        path.mkdir(parents=True, exist_ok=True)
-
-
 def bytes_free(path: Path) -> int:
-    while not path.exists():
+    while not os.path.exists(path):
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+@contextmanager
+def explained(path: Path, needed: int) -> Iterator[None]:
+    """Turn what the operating system says about `path` into a DiskError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskError(
+                "{path}: the disk is full ({reason}): {needed:,} bytes needed, {free:,} free. Make room and resume.",
+                path=path, reason=reason, needed=needed, free=bytes_free(path)) from error  # fmt: skip
+        raise DiskError(
+            "{path}: cannot be written ({reason}): {needed:,} bytes needed, {free:,} free.",
+            path=path, reason=reason, needed=needed, free=bytes_free(path)) from error  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- details
+
+_SEAL = b',\n "sha256": "%s"\n}'
+
+
+def _sealed(head: bytes) -> bytes:
+    """Return a manifest without its closing brace, closed by its own digest."""
+    return head + _SEAL % digest(head).encode()
+
+
+def _manifest(values: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"format": 2, **values}, indent=1, allow_nan=False)
+    return _sealed(text.removesuffix("\n}").encode())
+
+
+def _digests(data: bytes) -> list[str]:
+    view = memoryview(data)
+    return [hashlib.sha256(view[first : first + BLOCK]).hexdigest() for first in range(0, max(len(data), 1), BLOCK)]
+
+
+@contextmanager
+def _digesting(files: Mapping[str, bytes], size: int) -> Iterator[Any]:
+    """Give a function that returns every file's manifest entry; large files are digested while they are written."""
+
+    def entry(data: bytes) -> dict[str, Any]:
+        return {"bytes": len(data), "sha256": _digests(data)}
+
+    if size < BUSY:
+        yield lambda: {name: entry(data) for name, data in files.items()}
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = {name: pool.submit(entry, data) for name, data in files.items()}
+        yield lambda: {name: future.result() for name, future in waiting.items()}
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Give a fresh name beside `path`, known as being written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    _writing.add(temporary)
+    try:
+        yield temporary
+    finally:
+        _writing.discard(temporary)
+
+
+def _is_dead(process: int) -> bool:
+    if process == os.getpid():
+        return True  # of an earlier process with our number: what we write now is in `_writing`
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _discard(folder: Path) -> None:
+    """Remove what was written of a folder, as far as the disk lets us; the next start removes the rest."""
+    with suppress(OSError):
+        for item in sorted(folder.iterdir()):
+            with suppress(OSError):
+                disk.remove(item)
+        disk.remove_folder(folder)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -200,18 +379,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[disk.write(descriptor, view) :]
-
-
-@contextmanager
-def _explained(path: Path, needed: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(
-                "{path}: the disk is full ({reason}): {needed:,} bytes needed, {free:,} free. Make room and resume.",
-                path=path, reason=reason, needed=needed, free=bytes_free(path)) from error  # fmt: skip
-        raise DiskError(
-            "{path}: cannot be written ({reason}): {needed:,} bytes needed, {free:,} free.",
-            path=path, reason=reason, needed=needed, free=bytes_free(path)) from error  # fmt: skip

@@ -76,6 +76,8 @@ class Train(Config):
     """Updates between checkpoints; "evaluate" = at every evaluation; 0 = only at the end."""
     keep: int = Field(2, ge=2)
     """Newest checkpoints kept, besides the best."""
+    on_save_error: Literal["stop", "continue"] = "stop"
+    """What to do when the disk is full or fails: stop and keep what was saved, or say so and try at the next save."""
     patience: int | None = Field(None, gt=0)
     """Stop after this many evaluations without improvement."""
 
@@ -155,4 +157,5 @@ class Recipe(Config):
     def digest(self) -> str:
         """Return a fingerprint of everything that decides the result."""
         deciding = self.replace(name="", about="", expected=None).values()
+        del deciding["train"]["on_save_error"]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

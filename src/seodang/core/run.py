@@ -8,6 +8,9 @@ best                 name of the best checkpoint, in a text file
 figures/  report.html
 result.json          final scores, seconds, peak memory
 stop                 appears when someone asks; the trainer looks at each log
+
+A process that dies may leave `.….tmp` behind, and a damaged checkpoint is kept as `damaged-step-…`: the first is
+removed by the next trainer of the run, the second is for people.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,10 +27,24 @@ from pathlib import Path
 from typing import Any
 
 from seodang.core.config import read_toml, write_toml
-from seodang.core.errors import RunError
+from seodang.core.errors import RunError, WeightsError
 from seodang.core.events import Event
-from seodang.core.files import append, make_folders, remove_folder, write
+from seodang.core.files import (
+    TEMPORARY,
+    append,
+    explained,
+    make_folders,
+    move,
+    read_folder,
+    read_manifest,
+    remove_folder,
+    remove_leftovers,
+    sync,
+    write,
+)
 from seodang.core.recipe import Recipe
+
+STEP = re.compile(r"step-(\d{9,})")
 
 _held: set[int] = set()
 """Locks of this process. A forked worker shares them until it closes its copies, and may outlive a killed parent."""
@@ -63,11 +81,12 @@ class RunFolder:
         path = Path(path)
         if path.is_file():
             raise RunError("{path}: is a file; a run needs a folder of its own.", path=path)
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and any(not _unborn(item) for item in path.iterdir()):
             if (path / "recipe.toml").exists():
                 raise RunError("{path}: there is a run here already. Go on with it: seodang resume {path}", path=path)
             raise RunError("{path}: is not empty; a run needs a folder of its own.", path=path)
         make_folders(path / "checkpoints")
+        remove_leftovers(path)
         write_toml(path / "recipe.toml", recipe.written())
         return cls(path)
 
@@ -84,18 +103,29 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------ events
 
+    _unwritten = ""
+    """Events the disk did not take; they come before the next."""
+
     def emit(self, event: Event) -> None:
-        append(self.path / "events.jsonl", json.dumps(_finite(event.record()), ensure_ascii=False) + "\n")
+        """Add an event to the history.
+
+        Raises: DiskError; the event is kept, and written before the next one.
+        """
+        self._unwritten += json.dumps(_finite(event.record()), ensure_ascii=False) + "\n"
+        append(self.path / "events.jsonl", self._unwritten)
+        self._unwritten = ""
+
+    def sync_events(self) -> None:
+        """Make durable every event so far: a checkpoint must not outlive the history that led to it."""
+        sync(self.path / "events.jsonl")
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Every event that still holds: what a crash wrote after the checkpoint that was resumed is left out."""
+        """Every event that still holds: what came after the checkpoint that was resumed is left out."""
         kept: list[dict[str, Any]] = []
         for event in self._lines():
-            if event["event"] == "started" and event["step"] > 0:
-                kept = [old for old in kept if old["step"] <= event["step"] and old["event"] != "stopped"]
-            elif event["event"] == "started":
-                kept = []
+            if event["event"] == "started":
+                kept = _until_saved(kept, event["step"])
             kept.append(event)
         return kept
 
@@ -124,6 +154,11 @@ class RunFolder:
         return self.read_json("result.json")
 
     @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do: the result is there, and so is the end of the history."""
+        return self.result is not None and any(event["event"] == "stopped" for event in self.events[-1:])
+
+    @property
     def status(self) -> str:
         """One of ``new``, ``running``, ``finished``, ``stopped``."""
         if self.is_running:
@@ -147,7 +182,8 @@ class RunFolder:
     @property
     def checkpoints(self) -> list[Path]:
         """Every complete checkpoint, oldest first. The step in the name decides, never a clock or a link."""
-        return sorted((self.path / "checkpoints").glob("step-*/"))
+        found = [path for path in (self.path / "checkpoints").glob("step-*") if STEP.fullmatch(path.name)]
+        return sorted((path for path in found if path.is_dir()), key=lambda path: int(path.name[5:]))
 
     def checkpoint_path(self, step: int) -> Path:
         return self.path / "checkpoints" / f"step-{step:09d}"
@@ -155,16 +191,28 @@ class RunFolder:
     @property
     def best(self) -> Path | None:
         """The best checkpoint, or the newest if no evaluation has chosen one."""
-        try:
-            path = self.path / "checkpoints" / (self.path / "best").read_text().strip()
-        except OSError:
-            path = None
-        if path is not None and path.is_dir() and path.parent.name == "checkpoints":
+        if (name := self.marked) and (path := self.path / "checkpoints" / name).is_dir():
             return path
         return self.checkpoints[-1] if self.checkpoints else None
 
-    def mark_best(self, checkpoint: Path) -> None:
-        write(self.path / "best", checkpoint.name + "\n")
+    @property
+    def marked(self) -> str | None:
+        """Name of the checkpoint that was marked as the best, whether it is still there or not."""
+        try:
+            name = (self.path / "best").read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return name if STEP.fullmatch(name) else None
+
+    def mark_best(self, name: str | None) -> None:
+        write(self.path / "best", f"{name or ''}\n")
+
+    def set_aside(self, checkpoint: Path) -> Path:
+        """Rename a damaged checkpoint, so that nothing takes it for a good one; return where it is now."""
+        names = (f"damaged-{checkpoint.name}{suffix}" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
+        aside = next(path for path in map(checkpoint.with_name, names) if not path.exists())
+        move(checkpoint, aside)
+        return aside
 
     def prune(self, keep: int) -> None:
         """Remove all checkpoints but the newest `keep` and the best."""
@@ -181,7 +229,8 @@ class RunFolder:
 
         Raises: RunError naming the process that holds it.
         """
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with explained(self.path / "lock", 0):
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,13 +239,21 @@ class RunFolder:
                 raise RunError(
                     "{path}: is running already, in process {holder}. Ask it to stop: touch {path}/stop",
                     path=self.path, holder=holder or "?") from None  # fmt: skip
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            with explained(self.path / "lock", 10):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             _held.add(descriptor)
+            self._tidy()
             yield
         finally:
             _held.discard(descriptor)
             os.close(descriptor)
+
+    def _tidy(self) -> None:
+        """Remove what earlier trainers of this run left when they died."""
+        remove_leftovers(self.path / "checkpoints", ours=True)
+        for folder in (self.path, *(item for item in self.path.iterdir() if item.is_dir())):
+            remove_leftovers(folder)
 
     @property
     def is_running(self) -> bool:
@@ -217,7 +274,38 @@ class RunFolder:
         return (self.path / "stop").exists()
 
     def clear_stop(self) -> None:
-        (self.path / "stop").unlink(missing_ok=True)
+        with explained(self.path / "stop", 0):
+            (self.path / "stop").unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, bytes]:
+    """Return the files of a checkpoint, each verified.
+
+    Raises: WeightsError if a byte is not as it was written, or the folder has the name of another step.
+    """
+    named = STEP.fullmatch(path.name)
+    step = read_manifest(path).get("step")
+    if named and step is not None and step != int(named[1]):
+        raise WeightsError(
+            "{path}: holds the checkpoint of step {step}, not the one of its name.", path=path, step=step
+        )
+    return read_folder(path)
+
+
+def _until_saved(events: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Return the events a checkpoint of `step` knows of: those up to its being saved."""
+    places = [place for place, event in enumerate(events) if event["step"] == step and event["event"] == "saved"]
+    if not places and step == 0:
+        return []
+    before = events[: places[0] + 1] if places else [event for event in events if event["event"] != "stopped"]
+    return [event for event in before if event["step"] <= step]
+
+
+def _unborn(item: Path) -> bool:
+    """Whether `item` is what a process leaves that died while it was making a run."""
+    return bool(TEMPORARY.fullmatch(item.name)) or (
+        item.name == "checkpoints" and item.is_dir() and not any(item.iterdir())
+    )
 
 
 def new_run_path(name: str) -> Path:

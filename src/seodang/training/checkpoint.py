@@ -5,7 +5,7 @@ model.json             architecture, task, facts                                
 optimizer.safetensors  moments as network/parameter/slot; raw weights as raw/name beside averages
 random.safetensors     generator states, one row per rank; what the task and the data stream keep
 state.json             step, position in the data, scores so far, scalars
-manifest.json          size and SHA-256 of each, and what the result depends on in the last bits
+manifest.json          size and digests of each, and what the result depends on in the last bits
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from seodang.core.errors import RunError
-from seodang.core.files import read_folder, write_folder
+from seodang.core.files import read_manifest, write_folder
+from seodang.core.run import read_checkpoint
 from seodang.models.bundle import (
     WEIGHTS,
     BundleRecord,
@@ -113,11 +114,11 @@ class Checkpoint:
         tensors = read_tensors(files[RANDOM], path / RANDOM)
         self.random = {key: value for key, value in tensors.items() if key.startswith("rank/")}
         self.state: dict[str, Any] = join_state(json.loads(files[STATE]), tensors)
-        self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())
+        self.manifest: dict[str, Any] = read_manifest(path)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        files = read_folder(path)
+        files = read_checkpoint(path)
         for name in (WEIGHTS, OPTIMIZER, RANDOM, STATE):
             if name not in files:
                 raise RunError("{path}: is a bundle, not a checkpoint: it has no {name}.", path=path, name=name)

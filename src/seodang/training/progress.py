@@ -72,6 +72,7 @@ class Patience:
         self.limit, self.choose = limit, choose
         self.best: float | None = None
         self.waited = 0
+        self._before: float | None = None
 
     def judge(self, scores: Mapping[str, float], step: int) -> bool:
         """Take in an evaluation; return whether it is the best so far. Without a validation split none is.
@@ -82,6 +83,7 @@ class Patience:
         """
         if not self.choose or self.name not in scores:
             return False
+        self._before = self.best
         value = scores[self.name]
         better = value == value and (
             self.best is None or (value > self.best if self.mode == "max" else value < self.best)
@@ -89,6 +91,10 @@ class Patience:
         tied = value == self.best
         self.best, self.waited = (value, 0) if better else (self.best, self.waited + 1)
         return better or tied
+
+    def take_back(self) -> None:
+        """Forget the last evaluation as the best: its weights could not be saved."""
+        self.best = self._before
 
     @property
     def exhausted(self) -> bool:

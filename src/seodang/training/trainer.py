@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from seodang.core.errors import ConfigError, TrainingError
-from seodang.core.events import Evaluated, Event, Failed, Listener, Saved, Started, Stepped, Stopped
+from seodang.core.errors import ConfigError, DiskError, TrainingError
+from seodang.core.events import Evaluated, Event, Failed, Listener, Started, Stepped, Stopped
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
@@ -36,6 +37,7 @@ from seodang.training.plan import choose_precision, evaluation_interval, make_lo
 from seodang.training.progress import Patience, Window, peak_memory_bytes
 from seodang.training.provenance import numeric_facts, refuse_drift
 from seodang.training.randomness import random_state, restore_random, seed_everything
+from seodang.training.saving import Saver
 
 
 class Trainer:
@@ -66,8 +68,7 @@ class Trainer:
         self.recipe, self.task, self.data, self.rule, self.run = recipe, task, data, rule, run
         self.record, self.devices, self.clock = record, devices, clock
         self.train = train = recipe.train
-        recorders = [run.emit] if devices.main else []
-        self.audience = Audience([*recorders, *(listeners if devices.main else ())], devices.device)
+        self.saver = Saver(run, train, devices, Audience(listeners if devices.main else (), devices.device))
         self.step, self.seconds, self.finished = 0, 0.0, False
         self.parameters = sum(weight.numel() for weight in model.parameters())
         self.ties = ties(model)
@@ -107,26 +108,27 @@ class Trainer:
         """Train to the end, or until stopped; afterwards the run holds checkpoints and, if finished, a result."""
         self._tell(Started(self.step, self.total, {**self.devices.choices(), "parameters": self.parameters,
                                                    "counts": self.task.counts}))  # fmt: skip
+        self.saver.warn_of_little_room(self.step, self.model)
         self.model.train()
         if self.step == 0:
             self._evaluate()
         try:
             while not self._ended():
-                self._update(next(self.stream))
+                self._update()
                 if self.step % self.train.log_every == 0:
                     self._log()
                 improved = bool(self.evaluate_every) and self.step % self.evaluate_every == 0 and self._evaluate()
                 if improved or self._save_due():
                     self.save(improved)
-        except TrainingError as error:
+            self._finish()
+        except (TrainingError, DiskError) as error:
             self._tell(Failed(self.step, str(error)))
             raise
-        self._finish()
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self) -> None:
         began = self.clock()
         rate = self.rule.rate(self.step, self.progress, self.total)
-        parts = micro_batches(map_tensors(batch, self.devices.move), self.train.accumulate)
+        parts = micro_batches(map_tensors(next(self.stream), self.devices.move), self.train.accumulate)
         total = self._total_size(parts)
         scale = self.devices.world / total
         for number, part in enumerate(parts):
@@ -229,9 +231,8 @@ class Trainer:
         return improved and self.step > 0
 
     def save(self, best: bool = False) -> None:
-        """Write a checkpoint; when this returns it is durable."""
+        """Write a checkpoint; when this returns it is durable, or the disk failed and `on_save_error` is "continue"."""
         self._read_flag()
-        path = self.run.checkpoint_path(self.step)
         live = {name: full(value) for name, value in self.model.state_dict().items()}
         shown, raw = live, {}
         if self.average:
@@ -242,14 +243,13 @@ class Trainer:
             f"rank/{name}": torch.stack(self.devices.gather(value))
             for name, value in random_state(self.devices.device).items()
         }
-        if self.devices.main:
-            if not path.exists():
-                write_checkpoint(path, shown, self.ties, self.record, {**moments, **raw}, generators, self._state(),
-                                 {"step": self.step, **self.facts})  # fmt: skip
-            if best:
-                self.run.mark_best(path)
-            self._tell(Saved(self.step, path.name))
-            self.run.prune(self.train.keep)
+
+        def write(path: Path, name: str | None) -> None:
+            write_checkpoint(path, shown, self.ties, self.record, {**moments, **raw}, generators,
+                             {**self._state(), "best": name}, {"step": self.step, **self.facts})  # fmt: skip
+
+        if self.devices.main and not self.saver.save(self.step, best, write) and best:
+            self.patience.take_back()
         self.devices.barrier()
 
     def _state(self) -> dict[str, Any]:
@@ -257,6 +257,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "finished": self.finished,
+            "reason": self._stop_reason if self.finished else None,
             "evaluated_at": self._evaluated_at,
             "scores": self._scores,
             "patience": self.patience.state(),
@@ -276,13 +277,14 @@ class Trainer:
         restore_optimizer(self.networks, self.optimizers, checkpoint.optimizer)
         state = checkpoint.state
         self.step, self.seconds = state["step"], state["seconds"]
-        self.finished = state["finished"]
+        self.finished, self._stop_reason = state["finished"], state["reason"]
         self._evaluated_at, self._scores = state["evaluated_at"], state["scores"]
         self.patience.restore(state["patience"])
         self.window.restore(state["window"], self.devices.device)
         self.stream.restore(state["stream"])
         self.task.restore(state["task"])
         restore_random(checkpoint.random_of(self.devices.rank), self.devices.device)
+        self.saver.complete(self.step, state["best"])
 
     def _load(self, checkpoint: Checkpoint) -> None:
         """Put back the weights that are trained, and beside them the averages."""
@@ -323,11 +325,12 @@ class Trainer:
             self._tell(Stopped(self.step, self._stop_reason or say("asked to stop"), finished=False))
             return
         reason = self._stop_reason or say("the end")
-        best = self.run.best or self.run.checkpoint_path(self.step)
-        if best != self.run.checkpoint_path(self.step):
-            self._load(Checkpoint.read(best))
+        here = self.run.checkpoint_path(self.step)
+        if chosen := self.saver.best_checkpoint(here):
+            self._load(chosen)
+        best = chosen.path if chosen else here
         held_out = "test" if "test" in self.data.facts.sizes else self.split
-        same = held_out == self._evaluated_split() and best == self.run.checkpoint_path(self.step)
+        same = held_out == self._evaluated_split() and best == here
         same = same and type(self.task).evaluate_at_end is Task.evaluate_at_end
         scores = self._scores if same else self.evaluate(held_out, at_end=True) if held_out else {}
         if held_out:
@@ -372,8 +375,7 @@ class Trainer:
             self._fail_non_finite(", ".join(self.networks), "nan")
 
     def _tell(self, event: Event) -> None:
-        if self.devices.main:
-            self.audience.tell(event)
+        self.saver.tell(event)
 
     def _epoch(self) -> float:
         return round(self.step / len(self.loader), 4) if self.loader else 0.0

@@ -123,6 +123,13 @@ def check_arrays(arrays: Arrays, source: str) -> list[Finding]:
         findings.append(
             _error(source, say("the splits have inputs of different shapes: {shapes}.", shapes=listed(sorted(shapes))))
         )
+    kinds = {
+        "f" if values.dtype.kind == "f" else "t" if values.dtype.kind in "US" else "i"
+        for values in arrays.targets.values()
+    }
+    if len(kinds) > 1:
+        types = listed([str(values.dtype) for values in arrays.targets.values()])
+        findings.append(_error(source, say("the splits have answers of different kinds: {types}.", types=types)))
     for split, values in arrays.targets.items():
         y = arrays.names[split][1]
         if split not in arrays.inputs:

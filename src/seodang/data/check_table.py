@@ -38,7 +38,7 @@ def check_table(path: Path, settings: TableConfig) -> list[Finding]:
         return [*findings, Finding("error", table.source, str(error).removeprefix(f"{table.source}: "))]
     answers = read_target(table, target, settings.kind)
     findings += [*answers.findings, *chosen.findings]
-    if answers.classes is not None and len(answers.classes) > 1 and not answers.findings:
+    if answers.classes is not None and 1 < len(answers.classes) <= max(20, len(table) // 2):
         findings += check_classes(_counts(target), table.source)
     findings += [
         *_missing(table, target),

@@ -51,9 +51,9 @@ def lay_out(root: Path) -> Layout:
     if made:
         walk.beside(root, [folder for folder in folders if folder not in made.values()], pictures)
         for name in [key for key in ("train", "valid", "test") if key in made]:
-            walk.read(made[name], name)
+            walk.read(made[name], name, *walk.entries(made[name]))
     else:
-        walk.read(root, None)
+        walk.read(root, None, folders, pictures)
     if not walk.files and not any(finding.level == "error" for finding in walk.findings):
         raise DataError("{path}: holds no pictures. Looked for {suffixes}, also in sub-folders.", path=shown(root),
                         suffixes=", ".join(SUFFIXES))  # fmt: skip
@@ -110,9 +110,8 @@ class _Walk:
             self.error(root, say("holds {count} pictures beside the folders train, valid and test ({names}). Move them.",
                                  count=len(pictures), names=listed([shown(path.name) for path in pictures], 3)))  # fmt: skip
 
-    def read(self, root: Path, split: str | None) -> None:
-        """Read a folder of classes, or a flat folder of pictures."""
-        folders, pictures = self.entries(root)
+    def read(self, root: Path, split: str | None, folders: list[Path], pictures: list[Path]) -> None:
+        """Take what lies in `root`: folders of classes, or pictures without classes."""
         names = self.found.setdefault(split, [])
         if folders and pictures:
             self.error(root, say("holds {count} pictures beside the folders of classes ({names}). Move them into a class.",

@@ -259,3 +259,38 @@ def test_what_the_data_decides_is_known_to_new_recipes() -> None:
 def test_json_is_never_mixed_with_text(finished: Path, seodang: Any) -> None:
     for words in (["list"], ["show", "mlp"], ["runs", finished.parent], ["check", finished], ["evaluate", finished]):
         json.loads(seodang(*words, "--json").out)
+
+
+def test_export_and_import_and_look(finished: Path, seodang: Any, tmp_path: Path) -> None:
+    exported = seodang("export", finished, "--to", "safetensors", "--path", tmp_path / "bundle", "--json").json
+    assert exported["format"] == "safetensors"
+    weights = tmp_path / "bundle" / "model.safetensors"
+    assert weights.is_file()
+    words = ["import", weights, "--as", "mlp", "--to", tmp_path / "imported", "in_features=64", "classes=10"]
+    wrong = seodang(*words)
+    assert wrong.code == 2
+    assert "has shape" in wrong.err
+    assert not (tmp_path / "imported").exists()
+    recipe = tomllib.loads((finished / "recipe.toml").read_text())["model"]
+    settings = [f"{name}={json.dumps(value)}" for name, value in recipe.items() if name != "name"]
+    done = seodang(*words, *settings)
+    assert done.code == 0, done.err
+    assert seodang("check", tmp_path / "imported").code == 0
+    pictures = seodang("look", finished, "--to", tmp_path / "figures", "--json").json["pictures"]
+    assert pictures
+    assert all(Path(path).is_file() for path in pictures)
+
+
+def test_check_looks_through_data(seodang: Any, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    rows = [f"{number},{number * 7 % 11},{'yes' if number % 2 else 'no'}" for number in range(60)]
+    good.write_text("a,b,answer\n" + "\n".join(rows) + "\n")
+    bad.write_text("a,b,answer\n1,2\n" + "\n".join(rows) + "\n")
+    answer = seodang("check", "--data", good, "data.target=answer")
+    assert answer.code == 0, answer.err
+    assert f"✓ {good}: can be trained on" in answer.out
+    wrong = seodang("check", "--data", bad, "--json")
+    assert wrong.code == 2
+    assert wrong.json["ok"] is False
+    assert any("has 2 values" in finding["message"] for finding in wrong.json["findings"])
+    assert "✗" in seodang("check", "--data", bad).out

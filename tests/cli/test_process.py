@@ -151,3 +151,20 @@ def test_the_locale_chooses_the_language_and_a_poor_terminal_still_works() -> No
     code, out, err = ended(start("list", "optimizers", **surroundings))
     assert (code, err) == (0, "")
     assert "adamw" in out
+
+
+def test_two_processes_stop_together(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ("train", "digits-mlp", "--run", run, "train.devices=2", "train.threads=1", "train.log_every=5")
+    process = start(*words, "train.epochs=3000", "--json")
+    wait_until(has_event(run, "stepped"), process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = ended(process)
+    assert code == 130, err
+    assert json.loads(out)["status"] == "stopped"
+    assert err.endswith(f"everything is saved. Go on:\n  seodang resume {run}\n")
+    assert "Traceback" not in err
+    folder = RunFolder(run)
+    assert folder.events[-1]["event"] == "stopped"
+    assert folder.checkpoints[-1] == folder.checkpoint_path(folder.events[-1]["step"])
+    assert not folder.is_running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -25,6 +26,10 @@ def main() -> None:
     if code == 130:
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if "LOCAL_RANK" in os.environ:  # one process of several: taking the interpreter apart can hang in gloo's threads
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -116,11 +116,10 @@ def _stream(machine: bool) -> TextIO:
 
 def _conclude(run: Run, console: Console, machine: bool) -> None:
     """Say how the run ended; exit with the code of the signal that ended it, if one did."""
-    if not console.started and not machine:
-        return  # the processes of a launched training have said it, or this one is not the first of them
+    told = not console.started  # by the processes of a launched training; or this is one of them, and not the first
     if machine:
         write_json(summary(run))
-    else:
+    elif not told:
         stream = console.stream
         for line in finished_lines(run) if run.result else stopped_lines(run, console.step):
             print(line, file=stream, flush=True)

@@ -24,6 +24,9 @@ from seodang.core.errors import ConfigError
 from seodang.core.recipe import Train
 from seodang.training.allocator import keep_freed_memory
 
+_KEPT: list[nn.Module] = []
+"""Wrapped networks, kept to the end of the process: the last of them to go takes gloo's threads along while it holds
+Python's lock, and waits for ever if one of them needs that lock (github.com/pytorch/pytorch/issues/56297)."""
 RANK_TIMEOUT = timedelta(seconds=120)
 BFLOAT16_FROM_FLOPS = 1.5e8
 """Multiply-adds × 2 in one update's forward pass from which bfloat16 pays on a CPU (measured, benchmarks/precision.py)."""
@@ -124,9 +127,10 @@ class Devices:
         if self.compile:
             network = torch.compile(network)  # type: ignore[assignment]
         if self.world > 1 and self.strategy == "ddp":
-            return DistributedDataParallel(
+            network = DistributedDataParallel(
                 network, device_ids=[self.device] if self.kind == "cuda" else None, forward_sync_buffers=False
             )
+            _KEPT.append(network)
         return network
 
     def autocast(self) -> AbstractContextManager[Any]:

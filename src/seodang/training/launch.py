@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -37,17 +38,71 @@ def create_once(recipe: Recipe, path: str | Path | None) -> RunFolder:
     return RunFolder(path)
 
 
-def launch(folder: RunFolder, count: int, plugin: str | Path | None, allow_drift: bool) -> None:
-    """Run `seodang resume` on `count` devices with PyTorch's own launcher."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
+def launch(folder: RunFolder, count: int, plugin: str | Path | None, allow_drift: bool) -> int | None:
+    """Run `seodang resume` on `count` devices with PyTorch's own launcher; return the signal that ended it, if one did.
+
+    Raises: RunError if a process failed.
+    """
+    command = [sys.executable, "-m", "seodang.training.launch", "--standalone", f"--nproc-per-node={count}",
                "-m", "seodang", "resume", str(folder.path)]  # fmt: skip
     command += ["--plugin", str(plugin)] if plugin else []
     command += ["--allow-numeric-drift"] if allow_drift else []
     threads = os.environ.get("OMP_NUM_THREADS", "1")  # the run sets its own number; this only quiets the launcher
-    code = subprocess.run(command, check=False, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": threads}).returncode
-    if code:
+    surroundings = {**os.environ, "OMP_NUM_THREADS": threads}
+    process = subprocess.Popen(command, stdout=sys.stderr, env=surroundings, start_new_session=True)
+    with _passed_on(process) as stopped_by:
+        code = process.wait()
+    if code and not stopped_by:
         raise RunError("{path}: the {count} processes ended with exit code {code}; their messages are above.",
                        path=folder.path, count=count, code=code)  # fmt: skip
+    return stopped_by[0] if stopped_by else None
+
+
+@contextmanager
+def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Pass the first Ctrl-C or SIGTERM on to the launcher, which lets every process save; the second kills them all.
+
+    The launcher has a session of its own, so that the terminal does not send it the same signal once more.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def pass_on(number: int, frame: types.FrameType | None) -> None:
+        came.append(number)
+        if len(came) == 1:
+            process.send_signal(number)
+            return
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for child in children.read_text().split() if children.exists() else []:
+            os.kill(int(child), signal.SIGKILL)
+        process.kill()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _torchrun(words: list[str]) -> int:
+    """Run PyTorch's launcher; return the exit code without its tracebacks: the processes have said what is wrong."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # lazy: 1 s
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    logging.disable(logging.WARNING)
+    try:
+        main(words)
+    except SignalException as stopped:
+        return 128 + int(stopped.sigval)
+    except ChildFailedError as failed:
+        code = failed.get_first_failure()[1].exitcode
+        return code if code > 0 else 128 - code
+    return 0
 
 
 @contextmanager
@@ -68,3 +123,7 @@ def signals(trainer: Any) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(_torchrun(sys.argv[1:]))

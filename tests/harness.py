@@ -23,8 +23,8 @@ def killed_after(step: int) -> Iterator[None]:
     """Let trainers die right after update `step`, before anything is logged, evaluated or saved."""
     update = Trainer._update
 
-    def dying(self: Trainer, batch: Any) -> None:
-        update(self, batch)
+    def dying(self: Trainer) -> None:
+        update(self)
         if self.step == step:
             raise Killed
 

@@ -22,7 +22,8 @@ from seodang.core.inputs import Facts
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset, datasets
 from seodang.visualize.answers import gather
-from seodang.visualize.look import look
+from seodang.visualize.figure import Bars
+from seodang.visualize.look import look, save_all
 from seodang.visualize.report import report
 from seodang.visualize.sections import sections
 
@@ -208,6 +209,13 @@ def test_look_at_a_picture_of_ones_own(digits: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing"):
         digits.look(str(tmp_path / "nothing.png"), to=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_equal_names_are_numbered_and_strange_ones_are_safe(tmp_path: Path) -> None:
+    bars = [Bars("a", "b", ("x",), (1.0,), name=name) for name in ("same", "same", "../../etc: ㄱ", "")]
+    names = [path.name for path in save_all(bars, tmp_path)]
+    assert names == ["same.svg", "same-2.svg", "etc-ㄱ.svg", "bars.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 def test_a_large_split_is_sampled_the_same_each_time(digits: Any) -> None:

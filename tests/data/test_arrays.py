@@ -59,6 +59,8 @@ def test_bytes_become_pictures(tmp_path: Path, images: np.ndarray, shape: tuple[
     mean, std = (np.array(values)[:, None, None] for values in (inputs.mean, inputs.std))
     np.testing.assert_allclose(found[0].numpy(), (channels_first / 255 - mean) / std, atol=1e-4)
     assert labels[0].item() == LABELS[row]
+    torch.testing.assert_close(found.mean((0, 2, 3)), torch.zeros(shape[0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.std((0, 2, 3), unbiased=False), torch.ones(shape[0]), atol=1e-3, rtol=0)
 
 
 def test_rows_of_numbers_are_standardised_by_training_rows(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conftest import SHARED, needs_data
+from tests.conftest import needs_data
 
 from seodang.core.errors import ConfigError, DataError
 from seodang.data.inspect import Finding, inspect
@@ -142,7 +143,11 @@ def test_nothing_there_and_unknown_kinds_are_refused(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_real_tables_raise_no_false_alarm(name: str, warned: list[str]) -> None:
-    findings = [item for item in inspect(SHARED / "tabular" / f"{name}.csv", {}) if item.level != "note"]
+    findings = [
+        item
+        for item in inspect(Path(os.environ["SEODANG_DATA"]) / "tabular" / f"{name}.csv", {})
+        if item.level != "note"
+    ]
     assert len(findings) == len(warned)
     assert all(any(part in item.message for item in findings) for part in warned)
 

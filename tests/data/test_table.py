@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,7 @@ BAD = {
     "ragged": ("x,y\n1,2\n1\n1,2,3\n", {}, r"line 3: has 1 values, the header names 2 columns.\n.*line 4: has 3 values"),
     "ragged, no header": ("1,2\n3,4\n5\n", {}, "line 3: has 1 values, most lines have 2"),
     "unclosed quote": ('x,y\n1,2\n"3,4\n5,6\n', {}, "line 3: a quotation mark opened here is never closed"),
+    "after a value of two lines": ('x,y\n"a\nb",1\n\n"c\nd"\n', {}, "line 5: has 1 values, the header names 2 columns"),
     "same name twice": ("x,x,y\n1,2,3\n", {"header": True}, "line 1: 2 columns are called 'x'"),
     "no such target": ("size,price\n" + GOOD, {"target": "prise"}, "no column 'prise'.*Did you mean 'price'.*size, price"),
     "no such drop": ("x,y\n" + GOOD, {"drop": ["z"]}, r"no column 'z' \(data.drop\)"),
@@ -458,9 +460,7 @@ def test_built_in_tables_need_no_file(name: str) -> None:
     ],
 )  # fmt: skip
 def test_real_tables(name: str, rows: int, width: int, answers: int | None) -> None:
-    from tests.conftest import SHARED
-
-    data = table(SHARED / "tabular" / name)
+    data = table(Path(os.environ["SEODANG_DATA"]) / "tabular" / name)
     assert sum(data.facts.sizes.values()) == rows
     assert data.facts.known()["in_features"] == width
     assert (len(data.facts.classes) if data.facts.classes else None) == answers
@@ -468,10 +468,8 @@ def test_real_tables(name: str, rows: int, width: int, answers: int | None) -> N
 
 
 @needs_data("tabular")
-def test_horse_colic_has_holes_marked(tmp_path: Path) -> None:
-    from tests.conftest import SHARED
-
-    data = table(SHARED / "tabular" / "horse-colic.csv")
+def test_horse_colic_has_holes_marked() -> None:
+    data = table(Path(os.environ["SEODANG_DATA"]) / "tabular" / "horse-colic.csv")
     missing = [column.name for column in data.facts.inputs.columns if column.missing]
     assert len(missing) >= 18
     assert {"column_4", "column_21"} <= set(missing)

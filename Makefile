@@ -34,6 +34,9 @@ format: $(STAMP)  ## put every file in the house's layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+messages: $(STAMP)  ## list messages without a Korean twin (tools/messages.py --update adds them)
+	$(BIN)/python tools/messages.py
+
 bench: $(STAMP)  ## measurements beside other code, as ratios
 	$(BIN)/python -m benchmarks
 

@@ -46,7 +46,8 @@ def check(
         promises = {"at_least": at_least or [], "at_most": at_most or []}
         raise typer.Exit(check_promise(target, write, promises, plugin, machine))
     if target and "=" in target and not Path(target).exists():
-        target, settings = None, [target, *(settings or [])]
+        settings = [target, *(settings or [])]
+        target = None
     code = 0
     if data is not None:
         code = check_data(data, settings or [], machine)

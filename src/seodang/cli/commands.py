@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -41,8 +42,8 @@ def start(
         print(context.get_help())
 
 
-def _command(name: str, function: object, about: str) -> None:
-    app.command(name, cls=Command, help=about)(function)  # type: ignore[arg-type]
+def _command(name: str, function: Callable[..., None], about: str) -> None:
+    app.command(name, cls=Command, help=about)(function)
 
 
 _command("list", listing.list_, say("List recipes, models, datasets, tasks and optimizers."))

@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 CATALOGUES := $(wildcard src/seodang/locale/*/LC_MESSAGES/*.po)
-export SEODANG_DATA ?= $(wildcard ../shared/data)
+SEODANG_DATA ?= $(abspath $(wildcard ../shared/data))
+export SEODANG_DATA
 
 .PHONY: help setup demo test check format messages bench measure clean
 

@@ -203,7 +203,7 @@ def _layers(assembly: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the layer table, for programs and for people."""
     from seodang.visualize.summary import layer_figure, layer_table
 
-    found = layer_table(assembly.model, assembly.data.facts)
+    found = layer_table(assembly.model, assembly.task.blank_inputs(assembly.model))
     figure = layer_figure(found)
     rows = [*figure.rows, *([figure.total] if figure.total else [])]
     numeric = [number for number, column in enumerate(figure.columns) if column.number]

@@ -156,7 +156,7 @@ def export(
     to: Annotated[Literal["safetensors", "onnx", "torch"], typer.Option("--to", metavar="FORMAT", help=say(
         "safetensors (a bundle), onnx, or torch (torch.export)."))],
     path: Annotated[str | None, typer.Option("--path", metavar="PATH", help=say(
-        "Where to write. Default: export/ in the run."))] = None,
+        "Where to write. Default: export/FORMAT in the run."))] = None,
     plugin: Plugin = None,
     machine: Json = False,
     debug: Debug = False,

@@ -134,9 +134,9 @@ class Matrix(Figure):
 
 @dataclass(frozen=True)
 class Panels(Figure):
-    """Heat maps of one kind side by side, each under its own title."""
+    """Small figures of one kind side by side, each under its own title."""
 
-    panels: tuple[Matrix, ...]
+    panels: tuple[Matrix | Lines, ...]
     columns: int = 4
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seodang.visualize.charts import Drawing, clipped, label, line
+from seodang.visualize.charts import Drawing, clipped, label, line, lines
 from seodang.visualize.colour import (
     BLUES,
     DIVERGING,
@@ -19,7 +19,7 @@ from seodang.visualize.colour import (
     readable_on,
     stretched,
 )  # fmt: skip
-from seodang.visualize.figure import Images, Matrix, Panels, Passage, Pixels, Strips, Table
+from seodang.visualize.figure import Images, Lines, Matrix, Panels, Passage, Pixels, Strips, Table
 from seodang.visualize.markup import Markup, element, joined
 from seodang.visualize.pixels import SMALL, data_address
 from seodang.visualize.scale import number, text_width
@@ -40,7 +40,7 @@ def matrix_colours(figure: Matrix) -> Pixels:
     shares = values / np.maximum(values.sum(1, keepdims=True), 1e-12)
     right = painted(shares, BLUES)
     wrong = painted(np.sqrt(shares), ORANGES)  # a few mistakes in a row of hundreds must still be seen
-    diagonal = np.eye(*values.shape, dtype=bool)[..., None]
+    diagonal = np.eye(*values.shape).astype(bool)[..., None]
     return np.where(diagonal, right, wrong).astype(np.uint8)
 
 
@@ -104,10 +104,13 @@ def _cell(
 
 
 def panels(figure: Panels, width: float = 1080) -> Drawing:
-    """Draw heat maps side by side in rows, each under its title."""
+    """Draw heat maps or curves side by side in rows, each under its title."""
     columns = figure.columns
     step = width / columns
-    drawings = [matrix(panel, step - 24) for panel in figure.panels]
+    inner = step - 24
+    drawings = [
+        lines(panel, inner, 160) if isinstance(panel, Lines) else matrix(panel, inner) for panel in figure.panels
+    ]
     row = max(drawing.height for drawing in drawings) + 40
     parts = []
     for place, (panel, drawing) in enumerate(zip(figure.panels, drawings, strict=True)):

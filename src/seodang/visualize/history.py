@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from seodang.core.language import say
-from seodang.visualize.figure import Axis, Lines, Mark, Series
+from seodang.visualize.figure import Axis, Figure, Lines, Mark, Panels, Series
 from seodang.visualize.scale import finite, number, percent, tick_step
 
 Events = Sequence[Mapping[str, Any]]
 
+MOST_LARGE = 3
+"""Scores shown large; of more, all but the one that decides are shown small."""
 WIDE = 25.0
 """Losses whose largest value is this many times the smallest are drawn on a logarithmic axis."""
 SHARES = ("accuracy", "precision", "recall", "f1", "top")
 """Scores with these words in their name are shares of one, written as per cent."""
 
 
-def curves(events: Events, monitor: tuple[str, str]) -> list[Lines]:
-    """Return the charts of a run: loss first, then the score that decides, other scores, rate and gradient."""
+def curves(events: Events, monitor: tuple[str, str]) -> list[Figure]:
+    """Return the charts of a run: loss first, then the score that decides, rate and gradient, other scores."""
     x, axis = _time(events)
     stepped = [event for event in events if event["event"] == "stepped"]
     evaluated = watched(events)
-    figures = [_losses(stepped, evaluated, x, axis, monitor)] if stepped or evaluated else []
+    figures: list[Figure] = [_losses(stepped, evaluated, x, axis, monitor)] if stepped or evaluated else []
     names = list(dict.fromkeys(name for event in evaluated for name in event["scores"] if name != "loss"))
     names.sort(key=lambda name: name != monitor[0])
-    figures += [_score(evaluated, name, x, axis, monitor) for name in names
-                if len(finite(event["scores"].get(name) for event in evaluated)) > 1]  # fmt: skip
+    scores = [_score(evaluated, name, x, axis, monitor) for name in names
+              if len(finite(event["scores"].get(name) for event in evaluated)) > 1]  # fmt: skip
+    figures += scores[:MOST_LARGE] if len(scores) <= MOST_LARGE else scores[:1]
     if len(stepped) > 1:
         figures.append(
             _one(stepped, "lr", say("Learning rate"), say("How far each update moves the weights."), x, axis, 2)
         )
         about = say("How steep the loss is at each update, before clipping.")
         figures.append(_one(stepped, "grad_norm", say("Norm of the gradient"), about, x, axis, 7))
+    if len(scores) > MOST_LARGE:
+        others = tuple(replace(score, y=replace(score.y, label=""), x=Axis()) for score in scores[1:])
+        figures.append(Panels(say("Other scores"), say("{count} scores over {time}.", count=len(others), time=axis.label), others,
+                              name="scores"))  # fmt: skip
     return figures
 
 

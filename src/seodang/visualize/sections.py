@@ -6,7 +6,7 @@ report shows them on a page, `look` writes each figure to a file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from seodang.task.base import Task
 from seodang.task.losses import cross_entropy, squared_error
 from seodang.task.pictures import Picture, as_bytes
 from seodang.visualize.answers import Answers, gather, held_out_split
+from seodang.visualize.baseline import beside_simple_methods
 from seodang.visualize.classes import classification_figures
 from seodang.visualize.figure import Figure, Film, Images, Pixels
 from seodang.visualize.history import curves
@@ -49,7 +50,7 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
         Section("training", say("Training"), say("How loss and scores changed from update to update."),
                 curves(run.events, task.monitor)),
         Section("answers", say("What it writes and expects") if task.answers == "tokens"
-                else say("What it gets right and wrong"), "", answer_figures(model, task, data, answers)),
+                else say("What it gets right and wrong"), "", answer_figures(model, task, data, answers, run.scores)),
         Section("made", say("What it makes"), "", [figure_of(picture) for picture in task.pictures(model, data)]),
         Section("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
                 inside_figures(model, task, facts, example_of(answers, data))),
@@ -58,11 +59,14 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
     return [section for section in found if section.figures]
 
 
-def answer_figures(model: nn.Module, task: Task, data: Dataset, answers: Answers | None) -> list[Figure]:
-    """Return how good the answers are: of classes, of quantities, of tokens."""
+def answer_figures(
+    model: nn.Module, task: Task, data: Dataset, answers: Answers | None, scores: Mapping[str, float]
+) -> list[Figure]:
+    """Return how good the answers are: of classes, of quantities, of tokens; `scores` are those of the run."""
     facts = task.facts
     if task.answers == "tokens":
-        return token_figures(model, task, data)
+        simple = beside_simple_methods(task, data, scores)
+        return [*token_figures(model, task, data), *([simple] if simple else [])]
     if answers is None:
         return []
     classes = task.answers == "classes"
@@ -72,7 +76,8 @@ def answer_figures(model: nn.Module, task: Task, data: Dataset, answers: Answers
     figures += classification_figures(answers, facts) if classes else quantity_figures(answers, facts)
     if facts.inputs.kind == "table":
         matter = importance(model, answers, facts, cross_entropy if classes else squared_error)
-        figures += [matter] if matter else []
+        simple = beside_simple_methods(task, data, scores)
+        figures += [figure for figure in (matter, simple) if figure]
     return figures
 
 

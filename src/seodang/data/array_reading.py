@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
-import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,10 +40,13 @@ def read_arrays(path: Path) -> Arrays:
     """
     if not path.is_file():
         raise DataError("{path}: there is no such file.", path=shown(path))
-    inputs, targets, names = {}, {}, {}
+    inputs: dict[str, Any] = {}
+    targets: dict[str, Any] = {}
+    names: dict[str, Any] = {}
     classes = None
     strange = []
-    for name, array in _load(path).items():
+    loaded = _load(path)
+    for name, array in loaded.items():
         words = [word for word in name.lower().replace("-", "_").split("_") if word]
         splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
         rest = [word for word in words if word not in SPLIT_WORDS]
@@ -60,43 +64,53 @@ def read_arrays(path: Path) -> Arrays:
         raise DataError(
             "{path}: cannot tell inputs from targets by the names of its arrays ({names}). Call them x and y, or train_x, "
             "train_y, valid_x, valid_y, test_x, test_y; class names may be in 'classes'.",
-            path=shown(path), names=listed([*strange, *(name for name in _names(path) if name not in strange)]))  # fmt: skip
+            path=shown(path), names=listed([*strange, *(name for name in loaded if name not in strange)]))  # fmt: skip
     return Arrays(inputs, targets, names, classes)
-
-
-def _names(path: Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     source = shown(path)
+    arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
             needed = sum(item.file_size for item in archive.infolist())
-        if 2 * needed > free_memory():
-            raise DataError(
-                "{path}: unpacks to {size:,} bytes, more than half of free memory.", path=source, size=needed
-            )
-        arrays = {}
-        with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
-                try:
-                    arrays[name] = archive[name]
-                except ValueError as error:
-                    reason = str(error)
-                    if "pickle" in reason or "Object" in reason:
-                        reason = say(
-                            "it holds Python objects, which are not read because they can run code; save numbers or texts"
-                        )
-                    raise DataError("{path}: array '{name}' cannot be read: {reason}.", path=source, name=name,
-                                    reason=reason.rstrip(".")) from None  # fmt: skip
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, KeyError) as error:
-        raise DataError("{path}: is not a whole .npz file ({reason}).", path=source, reason=error) from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise DataError("{path}: '{name}' is no NumPy array.", path=source, name=name)
+            if 2 * needed > free_memory():
+                raise DataError(
+                    "{path}: unpacks to {size:,} bytes, more than half of free memory.", path=source, size=needed
+                )
+            for item in archive.infolist():
+                name = item.filename.removesuffix(".npy")
+                arrays[name] = _array(archive.read(item), name, source)
+    except DataError:
+        raise
+    except Exception as error:  # zipfile raises whatever a damaged archive makes it stumble over
+        raise DataError("{path}: is not a whole .npz file ({reason}).", path=source,
+                        reason=str(error) or type(error).__name__) from None  # fmt: skip
     return arrays
+
+
+def _array(data: bytes, name: str, source: str) -> np.ndarray:
+    """Return one array; what its header promises is compared with what is there before memory is taken."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, _, kind = read(file)
+        if kind.hasobject:
+            raise ValueError(
+                say("it holds Python objects, which are not read: they can run code. Save numbers or texts")
+            )
+        if math.prod(shape) * kind.itemsize != len(data) - file.tell():
+            raise ValueError(
+                say("its header promises {shape} of {kind}, which is another number of bytes", shape=shape, kind=kind)
+            )
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # the header is text that is parsed: anything may be wrong with it
+        reason = (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")
+        raise DataError(
+            "{path}: array '{name}' cannot be read: {reason}.", path=source, name=name, reason=reason
+        ) from None
 
 
 def check_arrays(arrays: Arrays, source: str) -> list[Finding]:

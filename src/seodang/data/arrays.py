@@ -106,9 +106,9 @@ class ArrayData(Dataset):
         else:
             self._inputs = torch.from_numpy(values.astype(np.float32))
             rows = self._inputs[train].double()
-            std = rows.std(0, unbiased=False)
-            std[std == 0] = 1.0
-            inputs = VectorInputs(size=values.shape[1], mean=tuple(rows.mean(0).tolist()), std=tuple(std.tolist()))
+            spread = rows.std(0, unbiased=False)
+            spread[spread == 0] = 1.0
+            inputs = VectorInputs(size=values.shape[1], mean=tuple(rows.mean(0).tolist()), std=tuple(spread.tolist()))
         if self.adopted and (self.adopted.inputs.kind, self.adopted.inputs.shape) != (inputs.kind, inputs.shape):
             raise DataError("{path}: array '{name}' gives {kind} of shape {shape}; the model was trained with {trained} of "
                             "shape {trained_shape}.", path=self._source, name=name, kind=inputs.kind, shape=inputs.shape,

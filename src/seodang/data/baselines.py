@@ -24,7 +24,7 @@ def simple_scores(
     Source: scikit-learn, LogisticRegression, Ridge, RandomForest; HistGradientBoosting beyond 20,000 rows.
     Units: accuracy is a share, loss is in nats, rmse and mae in the target's own units.
     """
-    scores = {}
+    scores: dict[str, Any] = {}
     for name, model in _methods(facts, len(train[0])).items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # not converged after 1,000 rounds: the score says how good it is

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -110,7 +110,7 @@ class Dataset:
     The class is made with its settings; nothing is read before `prepare`.
     """
 
-    kinds: tuple[str, ...] = ("classification",)
+    kinds: ClassVar[tuple[str, ...]] = ("classification",)
     """Tasks it can serve."""
 
     def __init__(self, settings: Config, seed: int = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -126,7 +126,8 @@ def _as_trained(table: RawTable, column: RawColumn, known: Facts, findings: list
     if known.classes is None:
         return _quantity(table, column, findings)
     index = {name: label for label, name in enumerate(known.classes)}
-    labels, strange = np.zeros(len(table), dtype=np.int64), {}
+    labels = np.zeros(len(table), dtype=np.int64)
+    strange: dict[str, Any] = {}
     for row, (text, label) in enumerate(zip(column.texts, column.labels, strict=True)):
         found = index.get(text or "", index.get(label or ""))
         if found is not None:

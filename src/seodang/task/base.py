@@ -41,12 +41,12 @@ class Task:
     """The score that decides which checkpoint is best, and whether "min" or "max" is better."""
     counts: ClassVar[str] = "examples"
     """What `size` counts, in the plural: for the speed people read."""
-    answers: str = ""
+    answers: ClassVar[str] = ""
     """What `model(inputs)` returns for ``batch[0]``: "classes" (logits), "quantities" (standardised) or "tokens"
     (logits of the next one); "" for anything else. Decides which pictures the report can draw by itself."""
     helper: str | None = None
     """Name of a shipped bundle this task judges by; `equip` receives it before `prepare`."""
-    options: tuple[str, ...] = ()
+    options: ClassVar[tuple[str, ...]] = ()
     """What `predict` takes besides the input, where its signature does not name it."""
     notes: tuple[str, ...] = ()
     """What was decided while the task was made, for people: kept with the run."""

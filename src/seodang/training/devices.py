@@ -92,7 +92,7 @@ class Devices:
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move the model to the device, in the memory format decided."""
-        return model.to(device=self.device, memory_format=self.memory_format)
+        return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
     def move(self, tensor: Tensor) -> Tensor:
         moved = tensor.to(self.device, non_blocking=True)

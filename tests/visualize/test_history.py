@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from seodang.visualize.figure import Lines
+from seodang.visualize.draw import svg
+from seodang.visualize.figure import Lines, Panels
 from seodang.visualize.history import best_event, curves, score_text, watched
 
 
@@ -90,6 +91,24 @@ def test_the_first_steps_from_chance_do_not_flatten_the_rest() -> None:
 
 def test_a_score_measured_once_is_no_curve() -> None:
     assert "score-bound" not in figures([*EVENTS, evaluated(40, bound=1.0)])
+
+
+def test_of_many_scores_all_but_the_first_are_small() -> None:
+    events = [evaluated(step, b=1.0 * step, accuracy=0.5, c=2.0, d=3.0, e=4.0) for step in range(3)]
+    found = curves(events, ("accuracy", "max"))
+    assert [figure.name for figure in found] == ["loss", "score-accuracy", "scores"]
+    panels = found[-1]
+    assert isinstance(panels, Panels)
+    assert [panel.title for panel in panels.panels] == ["B", "C", "D", "E"]
+    assert panels.panels[0].series[0].y == (0.0, 1.0, 2.0)
+    svg(panels)
+    three = [evaluated(step, b=1.0, accuracy=0.5, c=2.0) for step in range(3)]
+    assert [figure.name for figure in curves(three, ("accuracy", "max"))] == [
+        "loss",
+        "score-accuracy",
+        "score-b",
+        "score-c",
+    ]
 
 
 def test_nothing_has_no_curves() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import needs_data
 from tests.harness import assert_resume_is_exact
 
 import seodang as sd
@@ -211,11 +210,3 @@ def test_other_tokenizers_go_through_the_same_loop(story, tmp_path, kind):
     run = sd.train(recipe_for(story, steps=2), run=tmp_path / "run", **{"data.tokenizer": kind})
     (answer,) = run.predict("the 고양이", max_tokens=5)
     assert answer.text.startswith("the 고양이")
-
-
-@needs_data("tinyshakespeare")
-def test_the_shipped_recipe_takes_its_first_steps(tmp_path):
-    run = sd.train("shakespeare-gpt", run=tmp_path / "run", train={"steps": 2, "threads": 1, "batch_size": 2,
-                   "evaluate_every": 0}, model={"num_layers": 1}, **{"data.context": 32})  # fmt: skip
-    assert run.scores["loss"] < 6
-    assert run.recipe.model.settings["num_heads"] == 3

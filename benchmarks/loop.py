@@ -40,7 +40,7 @@ def setting(name: str, seed: int) -> dict[str, Any]:
     """Return the recipe without augmentation and averaging, so that every side does the same work."""
     recipe, _ = read_recipe(name, None, (), {
         "train.epochs": EPOCHS[name], "train.save_every": 0, "train.precision": "float32", "seed": seed,
-        "train.memory_format": "contiguous", "data.augment": (), "task.smoothing": 0.0,
+        "data.augment": (), "task.smoothing": 0.0,
         "optimizer": {"name": "adamw", "lr": 0.002, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.0},
     })  # fmt: skip
     values = recipe.written()
@@ -193,7 +193,11 @@ def _watched(parts: Assembly) -> str:
 
 def sides() -> dict[str, Callable[[dict[str, Any]], Outcome]]:
     found: dict[str, Callable[[dict[str, Any]], Outcome]] = {"Seodang": seodang, "hand-written": hand_written}
-    peers = (("Lightning", "lightning", lightning), ("HF Trainer", "transformers", huggingface), ("Keras", "keras", keras))
+    peers = (
+        ("Lightning", "lightning", lightning),
+        ("HF Trainer", "transformers", huggingface),
+        ("Keras", "keras", keras),
+    )
     for name, package, side in peers:
         try:
             __import__(package)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seodang.core.config import Config
 from seodang.core.errors import ConfigError
 from seodang.layers.activation import ACTIVATIONS, ActivationName
+from seodang.layers.dropout import Dropout
 from seodang.models.base import Architecture, architectures
 
 
@@ -96,10 +97,10 @@ class CNN(Architecture):
         config = self.config
         layers: list[nn.Module] = [nn.Flatten()]
         for size in config.hidden_sizes:
-            layers += [nn.Dropout(config.dropout)] if config.dropout else []
+            layers += [Dropout(config.dropout)] if config.dropout else []
             layers += [nn.Linear(features, size), ACTIVATIONS[config.activation]()]
             features = size
-        layers += [nn.Dropout(config.dropout)] if config.dropout else []
+        layers += [Dropout(config.dropout)] if config.dropout else []
         return nn.Sequential(*layers, nn.Linear(features, config.num_classes))
 
     def _final_size(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seodang.core.config import Config
 from seodang.layers.activation import ACTIVATIONS, ActivationName
+from seodang.layers.dropout import Dropout
 from seodang.models.base import Architecture, architectures
 
 
@@ -60,7 +61,7 @@ class MLP(Architecture):
                 layers.append(nn.BatchNorm1d(size))
             layers.append(ACTIVATIONS[config.activation]())
             if config.dropout:
-                layers.append(nn.Dropout(config.dropout))
+                layers.append(Dropout(config.dropout))
             width = size
         layers.append(nn.Linear(width, config.out_features))
         self.layers = nn.Sequential(*layers)

@@ -75,7 +75,8 @@ class Devices:
         if self.train.precision == "auto" and has_fast_bfloat16(self.kind) and flops >= BFLOAT16_FROM_FLOPS:
             self.precision = "bfloat16"
         wanted = self.train.memory_format
-        if convolutions and (wanted == "channels_last" or (wanted == "auto" and self.precision == "bfloat16")):
+        pays = self.kind == "cpu" or self.precision == "bfloat16"  # measured: benchmarks/loop.py
+        if convolutions and (wanted == "channels_last" or (wanted == "auto" and pays)):
             self.memory_format = torch.channels_last
 
     def choices(self) -> dict[str, Any]:

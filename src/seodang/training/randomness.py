@@ -41,13 +41,18 @@ def restore_random(states: Mapping[str, Tensor], device: torch.device) -> None:
 @contextmanager
 def kept_randomness(device: torch.device, seed: int | None = None) -> Iterator[None]:
     """Leave the generators afterwards as they were; inside, start them from `seed` if one is given."""
-    before = random_state(device)
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     if seed is not None:
         seed_everything(seed)
     try:
         yield
     finally:
-        restore_random(before, device)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
 
 
 def seed_everything(seed: int) -> None:

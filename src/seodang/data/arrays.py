@@ -95,6 +95,11 @@ class ArrayData(Dataset):
         train, held_out = ([field.numpy() for field in part.batch(torch.arange(len(part)), None)] for part in parts)
         return simple_scores((train[0], train[1]), (held_out[0], held_out[1]), self.facts)
 
+    @property
+    def labels(self) -> Tensor | None:
+        """The class number of every example, in the order of the file; None where there are no classes."""
+        return self._targets if self.facts.classes is not None else None
+
     # ---------------------------------------------------------------------------------------- reading
 
     def _read_inputs(self, values: np.ndarray, train: Tensor, name: str) -> Inputs:

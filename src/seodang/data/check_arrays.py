@@ -32,9 +32,8 @@ def check_array_file(path: Path, settings: ArraysConfig) -> list[Finding]:
         return [*findings, Finding("error", source, str(error).removeprefix(f"{source}: "))]
     findings += _shared_rows(arrays, source)
     classes = data.facts.classes
-    if classes is not None and arrays.targets:
-        labels = np.concatenate([data.split(name).labels.numpy() if hasattr(data.split(name), "labels")
-                                 else data.split(name).fields[-1].numpy() for name in data.facts.sizes])  # fmt: skip
+    labels = data.labels
+    if classes is not None and labels is not None:
         counts = Counter(labels.tolist())
         findings += check_classes({name: counts[label] for label, name in enumerate(classes) if counts[label]}, source)
     findings += _constant(arrays, source)

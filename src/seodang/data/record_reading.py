@@ -124,6 +124,7 @@ def read_parquet(path: Path, form: TableFormat) -> RawTable:
                 "{path}: unpacks to {size:,} bytes, more than a quarter of free memory.", path=source, size=needed
             )
         table = file.read()
+        table.validate(full=True)  # offsets and UTF-8, which reading takes on trust
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seodang.visualize.figure import Axis
-from seodang.visualize.scale import Scale, duration, large, limits, number, percent, size, text_width, ticks
+from seodang.visualize.scale import Scale, duration, large, limits, number, percent, size, text_width, tick_text, ticks
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -52,6 +52,14 @@ def test_scale_maps_ends_to_ends() -> None:
 )  # fmt: skip
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@given(st.floats(-1e5, 1e5), st.floats(1e-3, 1e5))
+def test_no_two_ticks_read_the_same(low: float, reach: float) -> None:
+    a, b = limits([low, low + reach], Axis())
+    found = ticks(a, b)
+    texts = [tick_text(tick, Axis(), found[1] - found[0]) for tick in found]
+    assert len(set(texts)) == len(texts), texts
 
 
 def test_other_quantities() -> None:

@@ -94,13 +94,20 @@ def percent(value: float) -> str:
 
 
 def tick_text(value: float, axis: Axis, step: float = 0.0) -> str:
+    """Return what stands beside a tick: as many decimals as neighbours, `step` apart, need to differ."""
     if axis.percent:
         return f"{value * 100:.{1 if 0 < step < 0.01 else 0}f} %".replace("-", "−")
-    if abs(value) >= 1e6:
-        return number(value / 1e6) + "M"
-    if abs(value) >= 1e4:
-        return number(value / 1e3) + "k"
-    return number(value)
+    for limit, unit, letter in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= limit:
+            return number(value / unit, _digits(value, step)) + letter
+    return number(value, _digits(value, step))
+
+
+def _digits(value: float, step: float) -> int:
+    """Return the significant digits that show `value` to within `step`."""
+    if not step or not value:
+        return 3
+    return max(3, math.floor(math.log10(abs(value))) - math.floor(math.log10(step)) + 1)
 
 
 def shown(value: float, axis: Axis) -> str:

@@ -178,7 +178,9 @@ def test_the_wrong_task_for_a_table_says_the_right_one(tmp_path: Path) -> None:
 
 def test_pictures_without_classes_are_no_classification(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((30, 8, 8), dtype=np.uint8))
-    with pytest.raises(ConfigError, match=r"tells classes apart, but the data 'arrays' has none\. Pictures need a folder"):
+    with pytest.raises(
+        ConfigError, match=r"tells classes apart, but the data 'arrays' has none\. Pictures need a folder"
+    ):
         sd.train("digits-mlp", data=tmp_path / "x.npz", run=tmp_path / "run", train=SMALL)
     assert not (tmp_path / "run").exists()
 

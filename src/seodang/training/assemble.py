@@ -59,6 +59,7 @@ def _check_kinds(recipe: Recipe, facts: Facts) -> None:
             raise ConfigError("{word}.name={name} takes {takes}, but the data '{data}' gives {kind}.",
                               word=word, name=choice.name, takes=", ".join(takes), data=recipe.data.name,
                               kind=kind)  # fmt: skip
-    if tasks[recipe.task.name].maker.answers == "classes" and facts.classes is None and not facts.targets:
+    answers = getattr(tasks[recipe.task.name].maker, "answers", "")
+    if answers == "classes" and facts.classes is None and not facts.targets:
         raise ConfigError("task.name={name} tells classes apart, but the data '{data}' has none. Pictures need a folder for each "
                           "class, arrays need labels (y).", name=recipe.task.name, data=recipe.data.name)  # fmt: skip

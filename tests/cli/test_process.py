@@ -79,6 +79,7 @@ def test_no_torch_before_it_is_needed(words: list[str]) -> None:
     assert found.stdout.splitlines()[-1] == "set()"
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start("train", "digits-mlp", "--run", run, "train.threads=1", "train.epochs=5000", "train.log_every=5")
@@ -103,6 +104,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     assert int(folder.checkpoints[-1].name.removeprefix("step-")) > step
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     run, plugin = tmp_path / "run", tmp_path / "slow.py"
     plugin.write_text(SLOW_TASK)
@@ -154,6 +156,7 @@ def test_the_locale_chooses_the_language_and_a_poor_terminal_still_works() -> No
     assert "?" in out, "Korean letters stand as question marks"
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together(tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ("train", "digits-mlp", "--run", run, "train.devices=2", "train.threads=1", "train.log_every=5")

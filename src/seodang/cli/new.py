@@ -50,7 +50,7 @@ def recipe_text(recipe: Any, name: str) -> str:
 
     lines = [*_comment(say("A recipe. Lines that begin with a name are set; a commented setting shows its default. "
                            "Train it: seodang train {path}", path=f"{name}.toml"))]  # fmt: skip
-    top = {"name": name, "about": recipe.about, "seed": recipe.seed}
+    top = {"name": name, "about": translated(recipe.about), "seed": recipe.seed}
     abouts = {setting.name: setting for setting in settings_of(Recipe)}
     for key, value in top.items():
         lines += ["", *_comment(abouts[key].about), f"{key} = {toml_value(value)}"]

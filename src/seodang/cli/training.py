@@ -147,8 +147,9 @@ def finished_lines(run: Run) -> list[str]:
     """Return the end of a run for people: scores, costs, where everything is, what to try next."""
     result = run.result or {}
     report = run.path / "report.html"
-    speed = next((f"{value:,.0f} {translated(name.removesuffix('_per_second'))}/s"
-                  for name, value in result.items() if name.endswith("_per_second") and value), "")  # fmt: skip
+    speeds = {name.removesuffix("_per_second"): value for name, value in result.items() if name.endswith("_per_second")}
+    speed = next((say("{count:,.0f} {things}/s", count=value, things=translated(name))
+                  for name, value in speeds.items() if value), "")  # fmt: skip
     costs = [duration(result.get("train_seconds", 0)), speed, byte_count(result.get("peak_memory_bytes", 0))]
     rows = []
     if result.get("scores"):

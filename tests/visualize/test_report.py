@@ -182,6 +182,23 @@ def test_data_without_a_held_out_split_still_has_a_report(digits: Any) -> None:
     assert names == ["training", "inside", "layers"]
 
 
+def test_a_part_that_cannot_be_drawn_says_why_and_the_others_are_there(gate: Any, tmp_path: Path) -> None:
+    model, task, data = parts_of_model(gate)
+
+    def broken(model: Any) -> dict[str, torch.Tensor]:
+        raise RuntimeError("mat1 and <mat2> do not fit")
+
+    task.blank_inputs = broken
+    text = report(gate, model, task, data)
+    page = Page(text)
+    assert page.words["h2"] == ["Training", "What it gets right and wrong", "Inside", "Layers", "The run"]
+    assert "This part could not be drawn. RuntimeError: mat1 and &lt;mat2&gt; do not fit" in text
+    with pytest.raises(sd.SeodangError, match=r"(?s)figures are in .*Layers: This part could not be drawn"):
+        look(gate, open_bundle(gate)[0], task, [], tmp_path)
+    assert (tmp_path / "decision-boundary.svg").exists()
+    assert not (tmp_path / "layers.svg").exists()
+
+
 def test_look_writes_figures_and_nothing_else(gate: Any, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in sorted(gate.path.rglob("*"))}
     paths = gate.look(to=tmp_path / "figures")

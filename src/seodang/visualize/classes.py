@@ -81,7 +81,8 @@ def confused_pairs(counts: Tensor, names: tuple[str, ...]) -> Bars:
     kept = [(int(count), int(place)) for count, place in zip(top.values, top.indices, strict=True) if count]
     labels = tuple(f"{names[place // len(names)]} → {names[place % len(names)]}" for _, place in kept)
     return Bars(say("Most frequent confusions"), say("True class, then the predicted one, and how often."), labels,
-                tuple(float(count) for count, _ in kept), Axis(say("times")), name="confused-pairs")  # fmt: skip
+                tuple(float(count) for count, _ in kept), Axis(say("times")),
+                name="confused-pairs")  # fmt: skip
 
 
 def class_table(counts: Tensor, names: tuple[str, ...]) -> Table:

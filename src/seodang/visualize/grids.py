@@ -54,7 +54,7 @@ def matrix(figure: Matrix, width: float = 520) -> Drawing:
     if rows * cell_height > 900:
         cell_height = 900 / rows
     turned = any(text_width(name) > cell - 4 for name in figure.columns)
-    top = 14 + (20 if figure.x.text else 0)
+    top = 14.0 + (20 if figure.x.text else 0)
     if figure.columns:
         top += min(max(text_width(name) for name in figure.columns), 110) if turned else 16
     parts = [_column_name(name, left + (place + 0.5) * cell, top - 6, turned)

@@ -139,7 +139,8 @@ def _score(evaluated: Events, name: str, x: str, axis: Axis, monitor: tuple[str,
         title, say("{name} over {time}; at the end {last}.", name=title, time=axis.label, last=last), (series,), axis,
         Axis(say("{score} on {split}", score=score_name(name), split=series.name), percent=is_share(name),
              limits=_closer(series.y, is_share(name))),
-        tuple(_best(evaluated, name, x) if name == monitor[0] else ()), name=f"score-{name}")  # fmt: skip
+        tuple(_best(evaluated, name, x) if name == monitor[0] else ()),
+        name=f"score-{name}")  # fmt: skip
 
 
 def _closer(values: Sequence[float], share: bool) -> tuple[float, float] | None:

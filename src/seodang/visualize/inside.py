@@ -110,7 +110,8 @@ def activation_figures(model: nn.Module, inputs: Tensor, facts: Facts) -> list[F
         figures.append(
             Strips(say("What the layers make of one example"),
                    say("Activations of {count} layers for one example.", count=len(paths)), names, values,
-                   about=say("Each row is a layer, each stripe a unit. Blue is negative, white zero, orange positive."), name="activations")
+                   about=say("Each row is a layer, each stripe a unit. Blue is negative, white zero, orange positive."),
+                   name="activations")
         )  # fmt: skip
     return figures
 
@@ -176,6 +177,7 @@ def attention_figures(kept: Recording, rows: tuple[str, ...], columns: tuple[str
         )
         figures.append(
             Panels(say("Attention of {layer}", layer=layer), say("{count} tokens and what each looks at.", count=len(rows)),
-                   heads, about=say("Each row is a token; dark is what it looks at."), name=f"attention-{layer}")
+                   heads, about=say("Each row is a token; dark is what it looks at."),
+                   name=f"attention-{layer}")
         )  # fmt: skip
     return figures

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from seodang.core.errors import SeodangError
 from seodang.core.inputs import Facts, TokenInputs, WorldInputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
@@ -41,7 +42,7 @@ def look(run: RunFolder, bundle: Looked, task: Task, inputs: Sequence[str], to: 
     Without `inputs` the figures of the report, from the run's own held-out data; with them what the model makes of
     each: a picture's path, a row of a table, a text, the seed of an episode.
 
-    Raises: DataError if an input cannot be read.
+    Raises: DataError if an input cannot be read; SeodangError naming what could not be drawn, when the rest is written.
     """
     model = bundle.model.eval()
     if inputs:
@@ -50,7 +51,12 @@ def look(run: RunFolder, bundle: Looked, task: Task, inputs: Sequence[str], to: 
         return [path for paths in drawn for path in paths]
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
     data.prepare()
-    return save_all([figure for section in sections(run, model, task, data) for figure in section.figures], to)
+    found = sections(run, model, task, data)
+    paths = save_all([figure for section in found for figure in section.figures], to)
+    if problems := [f"{section.title}: {section.problem}" for section in found if section.problem]:
+        raise SeodangError("{count} figures are in {path}; the rest is missing.\n  {problems}", count=len(paths), path=to,
+                           problems="\n  ".join(problems))  # fmt: skip
+    return paths
 
 
 def save_all(figures: Sequence[Figure], to: Path, prefix: str = "") -> list[Path]:

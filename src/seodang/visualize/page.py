@@ -62,8 +62,9 @@ def _sha256(text: str) -> str:
 
 def section_html(section: Section) -> Markup:
     about = element("p", section.about) if section.about else None
-    figures = element("div", *arranged(section.figures, section.title), class_="figures")
-    return element("section", element("h2", section.title), about, figures, id=section.name)
+    figures = element("div", *arranged(section.figures, section.title), class_="figures") if section.figures else None
+    problem = element("p", section.problem, class_="problem") if section.problem else None
+    return element("section", element("h2", section.title), about, problem, figures, id=section.name)
 
 
 def arranged(figures: Sequence[Figure], said: str = "") -> list[Markup]:

@@ -103,4 +103,5 @@ def decision_boundary(model: nn.Module, answers: Answers, facts: Facts) -> Scatt
                                       count=len(classes), summary=summary),
         tuple(series), Axis(name_x), Axis(name_y), Ground(ground_colours(probabilities), found.extent), square=True,
         about=say("Ground: what the model answers everywhere, paler where it is unsure. Points: the examples in the colour "
-                  "of the truth. {summary}", summary=summary), name="decision-boundary")  # fmt: skip
+                  "of the truth. {summary}", summary=summary),
+                  name="decision-boundary")  # fmt: skip

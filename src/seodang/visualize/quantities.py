@@ -82,4 +82,5 @@ def importance(
         say("Which inputs matter"), say("Most: {name}.", name=shown[0][0]), tuple(name for name, _ in shown),
         tuple(value for _, value in shown), Axis(say("growth of the mean loss")),
         about=say("How much the loss grows on {examples} when one column is shuffled and so tells nothing. Columns that say "
-                  "the same stand in for each other: each then seems to matter less.", examples=examined(answers)), name="importance")  # fmt: skip
+                  "the same stand in for each other: each then seems to matter less.", examples=examined(answers)),
+                  name="importance")  # fmt: skip

@@ -6,7 +6,7 @@ report shows them on a page, `look` writes each figure to a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,30 +33,48 @@ from seodang.visualize.tokens import token_figures
 
 
 class Section(NamedTuple):
-    """A heading, a sentence on how to read it, and figures."""
+    """A heading, a sentence on how to read it, and figures; or why they could not be drawn."""
 
     name: str
     title: str
     about: str
     figures: Sequence[Figure]
+    problem: str = ""
 
 
 def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> list[Section]:
-    """Return every section that has something to show."""
+    """Return every section that has something to show.
+
+    A user's own model or task may do what nobody foresaw: then that section says so, and the others are there.
+    """
     model.eval()
-    facts = task.facts
-    answers = gather(model, data) if task.answers in ("classes", "quantities") else None
+    gathered: list[Answers | None] = []
+
+    def answers() -> Answers | None:
+        if not gathered:
+            gathered.append(gather(model, data) if task.answers in ("classes", "quantities") else None)
+        return gathered[0]
+
+    told = say("What it writes and expects") if task.answers == "tokens" else say("What it gets right and wrong")
     found = [
-        Section("training", say("Training"), say("How loss and scores changed from update to update."),
-                curves(run.events, task.monitor)),
-        Section("answers", say("What it writes and expects") if task.answers == "tokens"
-                else say("What it gets right and wrong"), "", answer_figures(model, task, data, answers, run.scores)),
-        Section("made", say("What it makes"), "", [figure_of(picture) for picture in task.pictures(model, data)]),
-        Section("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
-                inside_figures(model, task, facts, example_of(answers, data))),
-        Section("layers", say("Layers"), "", [layer_figure(layer_table(model, task.blank_inputs(model)))]),
+        drawn("training", say("Training"), say("How loss and scores changed from update to update."),
+              lambda: curves(run.events, task.monitor)),
+        drawn("answers", told, "", lambda: answer_figures(model, task, data, answers(), run.scores)),
+        drawn("made", say("What it makes"), "", lambda: [figure_of(picture) for picture in task.pictures(model, data)]),
+        drawn("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
+              lambda: inside_figures(model, task, task.facts, example_of(answers(), data))),
+        drawn("layers", say("Layers"), "", lambda: [layer_figure(layer_table(model, task.blank_inputs(model)))]),
     ]  # fmt: skip
-    return [section for section in found if section.figures]
+    return [section for section in found if section.figures or section.problem]
+
+
+def drawn(name: str, title: str, about: str, make: Callable[[], Sequence[Figure]]) -> Section:
+    """Return the section with the figures `make` gives, or with the error it raised."""
+    try:
+        return Section(name, title, about, make())
+    except Exception as error:
+        reason = say("{kind}: {message}", kind=type(error).__name__, message=error)
+        return Section(name, title, about, [], say("This part could not be drawn. {reason}", reason=reason))
 
 
 def answer_figures(

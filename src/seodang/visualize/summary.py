@@ -121,13 +121,13 @@ def _run(model: nn.Module, inputs: Tensor) -> dict[str, Visit]:
 def _unfused() -> Iterator[None]:
     """Run recurrent and attention layers as the matrix products they are made of: fused ones are not counted."""
     fused, fast = torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mkldnn.enabled = False
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        torch.backends.mkldnn.enabled = fused
+        torch.backends.mkldnn.enabled = fused  # type: ignore[assignment]
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
@@ -221,7 +221,8 @@ def layer_figure(layers: LayerTable) -> Table:
         say("{count} layers, {parameters} parameters, {work} multiply-adds for one example.", count=len(rows),
             parameters=f"{layers.parameters:,}", work=large(layers.multiply_adds)),
         columns, tuple(rows), tuple(values), total,
-        about=say("Output: its shape. Multiply-adds: products. Memory: weights and output. All for one example."), name="layers")  # fmt: skip
+        about=say("Output: its shape. Multiply-adds: products. Memory: weights and output. All for one example."),
+        name="layers")  # fmt: skip
 
 
 def _count(value: int) -> str:

@@ -120,7 +120,8 @@ def continuation(model: nn.Module, task: Task, reader: Reader, tokens: Tensor) -
     return [
         Passage(say("What it writes"), say("A text of {count} letters.", count=len(text)),
                 ((prompt, 0.25, say("given")), (text.removeprefix(prompt), None, "")),
-                about=say("It was given the shaded words and wrote the rest ({options}).", options=chosen), name="text")
+                about=say("It was given the shaded words and wrote the rest ({options}).", options=chosen),
+                name="text")
     ]  # fmt: skip
 
 
@@ -157,7 +158,8 @@ def next_tokens(reader: Reader, tokens: Tensor, chances: Tensor) -> Bars:
     return Bars(
         say("The next token"), say("Most probable: {token}.", token=reader.name(int(best.indices[0]))),
         tuple(reader.name(int(token)) for token in best.indices), tuple(best.values.tolist()),
-        Axis(say("probability"), percent=True), about=say("After “…{text}”", text=before), name="next-token")  # fmt: skip
+        Axis(say("probability"), percent=True), about=say("After “…{text}”", text=before),
+        name="next-token")  # fmt: skip
 
 
 def loss_along_context(logits: Tensor, targets: Tensor, split: str) -> Lines:
@@ -203,5 +205,6 @@ def alphabet(model: nn.Module, reader: Reader) -> list[Figure]:
             say("Its alphabet"), say("{count} tokens by their embeddings.", count=size),
             (Series("", tuple(points[:, 0]), tuple(points[:, 1])),), names=tuple(reader.name(token) for token in range(size)),
             about=say("Tokens the model treats alike lie close together. Their embeddings in the plane of the two main "
-                      "directions, which hold {share} of the variance.", share=percent(share)), name="alphabet")
+                      "directions, which hold {share} of the variance.", share=percent(share)),
+                      name="alphabet")
     ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Proofs that a run survives: kills, power cuts, full disks, damage."""

@@ -72,7 +72,7 @@ def restore_optimizer(
         for name, network in networks.items()
         for parameter_name, parameter in network.named_parameters()
     }
-    for key, value in tensors.items():
+    for key, value in sorted(tensors.items()):  # a file lists them in any order; ranks must scatter them in the same
         path, _, slot = key.rpartition("/")
         if path == "raw" or path not in parameters:
             continue

@@ -25,7 +25,7 @@ from seodang.visualize.answers import gather
 from seodang.visualize.figure import Bars
 from seodang.visualize.look import look, save_all
 from seodang.visualize.report import report
-from seodang.visualize.sections import sections
+from seodang.visualize.sections import affordable, sections
 
 QUICK = {"train": {"steps": 40, "threads": 1, "log_every": 5, "evaluate_every": 20}}
 CLOSED = frozenset({"meta", "img", "br", "line", "circle", "path", "polyline", "image"})
@@ -226,6 +226,16 @@ def test_look_at_a_picture_of_ones_own(digits: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing"):
         digits.look(str(tmp_path / "nothing.png"), to=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_of_a_large_model_fewer_examples_are_examined(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, task, _ = parts_of_model(digits)
+    assert affordable(model, task) == 2000
+    work = sum(layer.weight.numel() for layer in model.modules() if isinstance(layer, torch.nn.Linear))
+    monkeypatch.setattr("seodang.visualize.sections.WORK", 150 * (work + 2 * 128))
+    assert affordable(model, task) in range(140, 152)
+    monkeypatch.setattr("seodang.visualize.sections.WORK", 1)
+    assert affordable(model, task) == 64
 
 
 def test_equal_names_are_numbered_and_strange_ones_are_safe(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ All but the weights is drawn from one recording (`layers.record`) of one example
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -96,13 +98,12 @@ def activation_figures(model: nn.Module, inputs: Tensor, facts: Facts) -> list[F
     """Return what the layers make of one example (a batch of one): maps of pictures, strips of vectors."""
     kept = recorded(model, inputs)
     named = dict(model.named_modules())
-    maps = [path for path, value in kept.items()
-            if path in named and not _passive(named[path]) and value.ndim == 4 and min(value.shape[-2:]) > 1]  # fmt: skip
+    working = _working(kept, named, inputs)
+    maps = [path for path in working if kept[path].ndim == 4 and min(kept[path].shape[-2:]) > 1]
     figures: list[Figure] = []
     if maps:
         figures.append(_maps(kept, _spread(maps), inputs, facts, {path: type(named[path]).__name__ for path in maps}))
-    strips = [path for path, value in kept.items()
-              if path in named and not _passive(named[path]) and value.ndim == 2 and value.shape[1] > 1]  # fmt: skip
+    strips = [path for path in working if kept[path].ndim == 2 and kept[path].shape[1] > 1]
     if strips and not maps:
         paths = _spread(strips, 12)
         names = tuple(f"{path} {type(named[path]).__name__}" for path in paths)
@@ -116,9 +117,16 @@ def activation_figures(model: nn.Module, inputs: Tensor, facts: Facts) -> list[F
     return figures
 
 
-def _passive(module: nn.Module) -> bool:
-    """Containers, dropout and reshaping show nothing their neighbours do not."""
-    return isinstance(module, (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)) or bool(list(module.children()))
+def _working(kept: Recording, named: Mapping[str, nn.Module], inputs: Tensor) -> list[str]:
+    """Return the layers, in order, that give something else than they were given: no reshaping, no resting dropout."""
+    paths, before = [], inputs
+    for path, value in kept.items():
+        if path not in named or next(named[path].children(), None) is not None:
+            continue
+        if value.numel() != before.numel() or not torch.equal(value.flatten(), before.flatten()):
+            paths.append(path)
+            before = value
+    return paths
 
 
 def _spread(paths: list[str], most: int = MAPS) -> list[str]:

@@ -19,7 +19,7 @@ from seodang.data.dataset import Dataset
 from seodang.task.base import Task
 from seodang.task.losses import cross_entropy, squared_error
 from seodang.task.pictures import Picture, as_bytes
-from seodang.visualize.answers import Answers, gather, held_out_split
+from seodang.visualize.answers import MOST, Answers, gather, held_out_split
 from seodang.visualize.baseline import beside_simple_methods
 from seodang.visualize.classes import classification_figures
 from seodang.visualize.figure import Figure, Film, Images, Pixels
@@ -30,6 +30,11 @@ from seodang.visualize.plane import decision_boundary, has_two_inputs
 from seodang.visualize.quantities import importance, quantity_figures
 from seodang.visualize.summary import layer_figure, layer_table
 from seodang.visualize.tokens import token_figures
+
+WORK = 500_000_000_000
+"""Multiply-adds a report may cost beside its pictures: about ten seconds on two cores."""
+LEAST = 64
+"""Examples that are examined in any case."""
 
 
 class Section(NamedTuple):
@@ -48,24 +53,34 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
     A user's own model or task may do what nobody foresaw: then that section says so, and the others are there.
     """
     model.eval()
+    most = affordable(model, task)
     gathered: list[Answers | None] = []
 
     def answers() -> Answers | None:
         if not gathered:
-            gathered.append(gather(model, data) if task.answers in ("classes", "quantities") else None)
+            gathered.append(gather(model, data, most) if task.answers in ("classes", "quantities") else None)
         return gathered[0]
 
     told = say("What it writes and expects") if task.answers == "tokens" else say("What it gets right and wrong")
     found = [
         drawn("training", say("Training"), say("How loss and scores changed from update to update."),
               lambda: curves(run.events, task.monitor)),
-        drawn("answers", told, "", lambda: answer_figures(model, task, data, answers(), run.scores)),
+        drawn("answers", told, "", lambda: answer_figures(model, task, data, answers(), run.scores, most)),
         drawn("made", say("What it makes"), "", lambda: [figure_of(picture) for picture in task.pictures(model, data)]),
         drawn("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
               lambda: inside_figures(model, task, task.facts, example_of(answers(), data))),
         drawn("layers", say("Layers"), "", lambda: [layer_figure(layer_table(model, task.blank_inputs(model)))]),
     ]  # fmt: skip
     return [section for section in found if section.figures or section.problem]
+
+
+def affordable(model: nn.Module, task: Task) -> int:
+    """Return how many examples may be examined: fewer with a large model, so that a report takes seconds."""
+    try:
+        work = layer_table(model, task.blank_inputs(model)).multiply_adds
+    except Exception:  # the section of the layers says what is wrong
+        return LEAST
+    return max(LEAST, min(MOST, WORK // max(work, 1)))
 
 
 def drawn(name: str, title: str, about: str, make: Callable[[], Sequence[Figure]]) -> Section:
@@ -78,13 +93,16 @@ def drawn(name: str, title: str, about: str, make: Callable[[], Sequence[Figure]
 
 
 def answer_figures(
-    model: nn.Module, task: Task, data: Dataset, answers: Answers | None, scores: Mapping[str, float]
+    model: nn.Module, task: Task, data: Dataset, answers: Answers | None, scores: Mapping[str, float], most: int
 ) -> list[Figure]:
-    """Return how good the answers are: of classes, of quantities, of tokens; `scores` are those of the run."""
+    """Return how good the answers are: of classes, of quantities, of tokens.
+
+    `scores` are those of the run; at most `most` examples are examined.
+    """
     facts = task.facts
     if task.answers == "tokens":
         simple = beside_simple_methods(task, data, scores)
-        return [*token_figures(model, task, data), *([simple] if simple else [])]
+        return [*token_figures(model, task, data, most), *([simple] if simple else [])]
     if answers is None:
         return []
     classes = task.answers == "classes"

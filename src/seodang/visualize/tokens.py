@@ -17,13 +17,14 @@ from seodang.core.language import say
 from seodang.data.dataset import Dataset
 from seodang.data.tokenizers import encode, read_tokenizer
 from seodang.task.base import Task
-from seodang.visualize.answers import held_out_split
+from seodang.visualize.answers import MOST, held_out_split
 from seodang.visualize.figure import Axis, Bars, Figure, Lines, Passage, Scatter, Series
 from seodang.visualize.history import split_name
 from seodang.visualize.inside import attention_figures, recorded
 from seodang.visualize.scale import percent
 
-WINDOWS = 32
+WINDOWS, FEWER = 32, 16
+"""Windows of text that are read: at most so many, and a sixteenth of the examples that may be examined."""
 SHOWN_TOKENS = 320
 ATTENDED = 18
 CANDIDATES = 5
@@ -71,14 +72,14 @@ class Reader(NamedTuple):
         return found
 
 
-def token_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:
-    """Return what there is to see of a model that tells the next token."""
+def token_figures(model: nn.Module, task: Task, data: Dataset, most: int = MOST) -> list[Figure]:
+    """Return what there is to see of a model that tells the next token, where `most` examples may be examined."""
     inputs, split = task.facts.inputs, held_out_split(data)
     if not isinstance(inputs, TokenInputs) or split is None:
         return []
     reader = Reader.of(inputs)
     examples = data.split(split)
-    rows = torch.linspace(0, len(examples) - 1, min(WINDOWS, len(examples))).round().long()
+    rows = torch.linspace(0, len(examples) - 1, min(WINDOWS, max(most // FEWER, 1), len(examples))).round().long()
     tokens, targets = examples.batch(rows, None)[:2]
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     with torch.no_grad():

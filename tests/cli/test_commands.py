@@ -99,6 +99,7 @@ def test_show_says_what_data_is_missing_and_fetches_nothing(seodang: Any, monkey
     monkeypatch.delenv("SEODANG_DATA", raising=False)
     page = seodang("show", "mnist-mlp", "--json").json
     assert "needs files that are not here" in page["data"]["missing"]
+    assert "It is fetched when you train" in page["data"]["missing"]
     assert "needs files that are not here" in seodang("show", "mnist-mlp").out
 
 
@@ -171,15 +172,16 @@ def test_evaluate_prints_the_baseline_beside(finished: Path, seodang: Any) -> No
     assert "There is no split 'tset'" in seodang("evaluate", finished, "--split", "tset").err
 
 
-def test_predict(finished: Path, seodang: Any, tmp_path: Path) -> None:
+def test_predict(finished: Path, seodang: Any, tmp_path: Path, monkeypatch: Any) -> None:
     from PIL import Image
 
+    monkeypatch.chdir(tmp_path)
     for name in ("a.png", "b=1.png"):
         Image.new("L", (8, 8), 0).save(tmp_path / name)
     one = seodang("predict", finished, tmp_path / "a.png")
     assert re.fullmatch(r"\d \([\d.]+%\)\n", one.out)
-    both = seodang("predict", finished, tmp_path / "a.png", tmp_path / "b=1.png", "--json").json
-    assert [answer["input"] for answer in both] == [str(tmp_path / "a.png"), str(tmp_path / "b=1.png")]
+    both = seodang("predict", finished, "a.png", "b=1.png", "--json").json
+    assert [answer["input"] for answer in both] == ["a.png", "b=1.png"]
     assert sum(both[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seodang.cli.measuring import Row, with_block, write_block
+from seodang.cli.measuring import Row, compare, report, with_block, write_block
 from seodang.core.errors import ConfigError
 
 RECIPE = """\
@@ -86,12 +86,22 @@ def test_a_shipped_recipe_of_an_installed_package_is_not_written(
         (Row("loss", 1.51, 1.4, None, 1.5), False),
         (Row("loss", float("nan"), 1.4, None, 1.5), False),
         (Row("loss", None, 1.4, None, 1.5), False),
+        (Row("elbo", float("inf"), None, 0.5, None), False),
         (Row("loss", float("nan"), 1.4, None, None), True),
         (Row("elbo", -97.0, None, -97.5, -90.0), True),
     ],
 )
 def test_a_promise_is_kept_or_not(row: Row, kept: bool) -> None:
     assert row.kept is kept
+
+
+def test_a_score_that_is_not_a_number_keeps_no_promise() -> None:
+    rows = {
+        row.name: row for row in compare({"scores": {"loss": "nan"}, "train_seconds": 30}, {"at_most": {"loss": 9}})
+    }
+    assert not rows["loss"].kept
+    assert rows["minutes"].measured == 0.5
+    assert "✗" in "\n".join(report(list(rows.values()), False, None))
 
 
 def test_the_block_is_replaced_wherever_it_stands_and_nothing_else_changes() -> None:

@@ -79,7 +79,7 @@ def check_recipe(name: str, settings: list[str], machine: bool) -> None:
     from seodang.training.resolve import read_recipe
 
     recipe, notes = read_recipe(name, None, settings)
-    with environment(DOWNLOAD, "0"):
+    with environment(DOWNLOAD, "look"):
         made = assemble(recipe)
     sizes = dict(made.data.facts.sizes)
     parameters = sum(weight.numel() for weight in made.model.parameters())

@@ -29,7 +29,7 @@ from seodang.core.language import say
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 DOWNLOAD = "SEODANG_DOWNLOAD"
-"""The variable that allows (1) or forbids (0) fetching data."""
+"""The variable that allows (1) or forbids (0) fetching data; "look": this command never does."""
 
 Json = Annotated[
     bool, typer.Option("--json", help=say("Write JSON to standard output, and everything else to standard error."))

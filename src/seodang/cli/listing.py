@@ -171,7 +171,7 @@ def recipe_page(name: str) -> tuple[dict[str, Any], list[str]]:
     lines = [path.read_text(encoding="utf-8").rstrip(), ""]
     lines += _part(say("Model"), model, source_of(model.maker))
     try:
-        with environment(DOWNLOAD, "0"):
+        with environment(DOWNLOAD, "look"):
             assembly = assemble(recipe)
     except SeodangError as error:
         values["data"]["missing"] = str(error)

@@ -95,7 +95,8 @@ def _numbers(words: list[str]) -> dict[str, float]:
 
 def compare(result: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Row]:
     """Return a row for every score, for the minutes, and for everything that is promised."""
-    measured = {**result["scores"], "minutes": result["train_seconds"] / 60}
+    measured = {name: float(value) for name, value in result["scores"].items()}  # NaN is a text in JSON
+    measured["minutes"] = result["train_seconds"] / 60
     written = {**expected.get("scores", {}), **({"minutes": expected["minutes"]} if "minutes" in expected else {})}
     least, most = expected.get("at_least", {}), expected.get("at_most", {})
     names = dict.fromkeys([*measured, *least, *most])

@@ -158,6 +158,8 @@ def _refusal(dataset: str, files: Sequence[Official], folder: Path) -> str | Non
             return None
         case "0":
             return say("SEODANG_DOWNLOAD=0 forbids downloads.")
+        case "look":  # seodang show and check only look at what is here
+            return say("It is fetched when you train: seodang train … --download")
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return say("Nothing is downloaded unasked: allow it with --download (or SEODANG_DOWNLOAD=1).")
     size = sum(file.size_bytes for file in files) / 1e6

@@ -42,12 +42,12 @@ def full(value: Tensor) -> Tensor:
 
 
 def placed_like(value: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor cut up, placed and laid out in memory as `like` is.
+    """Return a whole tensor, the same on every rank, cut up, placed and laid out in memory as `like` is: nothing is sent.
 
     The fused update rules walk weights and moments side by side in memory: the layouts must agree.
     """
     if isinstance(like, DTensor):
-        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
     return torch.empty_like(like, dtype=value.dtype).copy_(value)
 
 

@@ -212,14 +212,16 @@ def predict(
 def look(
     run: str | Path | RunFolder, *inputs: str, to: str | Path | None = None, plugin: str | Path | None = None
 ) -> list[Path]:
-    """Draw what a run is inside, for the given inputs or its own data; return the pictures' files."""
+    """Draw what a run is inside, for the given inputs or its own data (a bundle: inputs); return the pictures' files."""
     if plugin:
         load_plugin(plugin)
-    from seodang.visualize.look import look as draw  # lazy: 1 s
+    from seodang.models.bundle import SETTINGS  # lazy: 1 s
+    from seodang.visualize.look import look as draw
 
-    opened = open_run(run)
-    bundle, task = open_bundle(opened)
-    return draw(opened, bundle, task, list(inputs), Path(to) if to else opened.path / "figures")
+    path = run.path if isinstance(run, RunFolder) else Path(run)
+    bundle, task = open_bundle(run)
+    opened = None if (path / SETTINGS).is_file() else open_run(run)
+    return draw(opened, bundle, task, list(inputs), Path(to) if to else path / "figures")
 
 
 def export(run: str | Path | RunFolder, to: str = "safetensors", path: str | Path | None = None) -> Path:

@@ -151,6 +151,16 @@ def test_mistakes_are_said_before_the_file_is_read(tmp_path: Path) -> None:
         import_weights(gone, "mlp", tmp_path / "there", MLP)
 
 
+def test_one_number_is_the_size_of_square_pictures(tmp_path: Path) -> None:
+    settings = {"image_size": (8, 8), "in_channels": 1, "num_classes": 3, "stages": ((4,), (6,))}
+    model = architectures.make(Choice.of({"name": "cnn", **settings}))
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    given = {"image_size": 8, "in_channels": 1, "classes": 3, "stages": [[4], [6]], "mean": 0.3}
+    import_weights(tmp_path / "w.safetensors", "cnn", tmp_path / "bundle", given)
+    found = same_weights(tmp_path / "bundle", model)
+    assert found.record.facts.inputs == ImageInputs(channels=1, height=8, width=8, mean=(0.3,), std=(1.0,))
+
+
 def test_facts_of_pictures() -> None:
     entry = architectures["cnn"]
     facts = facts_from(entry, {"image_size": 28, "in_channels": 3, "classes": 4, "mean": [0.1, 0.2, 0.3], "std": 0.5})

@@ -17,7 +17,7 @@ from PIL import Image
 
 import seodang as sd
 from seodang.api import open_bundle
-from seodang.core.errors import DataError
+from seodang.core.errors import DataError, RunError
 from seodang.core.inputs import Facts
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset, datasets
@@ -223,6 +223,8 @@ def test_look_at_a_picture_of_ones_own(digits: Any, tmp_path: Path) -> None:
         assert f"{chance * 100:.1f}".rstrip("0").rstrip(".") + " %" in text
     two = look(digits, open_bundle(digits)[0], task, [str(tmp_path / "white.png")] * 2, tmp_path / "two")
     assert [path.name for path in two][::2] == ["input-1-classes.svg", "input-2-classes.svg"]
+    with pytest.raises(RunError, match="brings no data"):
+        sd.look(digits.best)
     with pytest.raises(DataError, match="nothing"):
         digits.look(str(tmp_path / "nothing.png"), to=tmp_path / "none")
     assert not (tmp_path / "none").exists()

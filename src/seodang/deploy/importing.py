@@ -53,10 +53,11 @@ def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any])
     settings.pop("model", None)
     entry = architectures[name]
     facts = facts_from(entry, settings)
-    own = {key: value for key, value in settings.items() if key in type(entry.settings).model_fields}
-    strange = sorted(set(settings) - set(own) - set(ABOUT_DATA))
-    choice = Choice.of({"name": name, **own, **{key: settings[key] for key in strange}})
-    config = architectures.settings(choice, facts.known())
+    known = facts.known()
+    choice = Choice.of(
+        {"name": name, **{key: value for key, value in settings.items() if not told_by_data(key, known)}}
+    )
+    config = architectures.settings(choice, known)
     task = Choice.of(settings.get("task", default_task(facts)))
     tasks.settings(task)
     weights, notes = read_weights(file)
@@ -66,6 +67,11 @@ def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any])
     record = BundleRecord(model=Choice.of({"name": name, **config.values()}), task=task, facts=facts)
     Bundle(model.eval(), record).write(to)
     return notes
+
+
+def told_by_data(key: str, known: Mapping[str, Any]) -> bool:
+    """Return whether a setting is about the data, and reaches the model through its facts."""
+    return key in ABOUT_DATA and (key in known or key in ("classes", "mean", "std", "tokenizer", "task"))
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from seodang.core.errors import SeodangError
+from seodang.core.errors import RunError, SeodangError
 from seodang.core.inputs import Facts, TokenInputs, WorldInputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
@@ -36,19 +36,21 @@ class Looked(Protocol):
     def model(self) -> nn.Module: ...
 
 
-def look(run: RunFolder, bundle: Looked, task: Task, inputs: Sequence[str], to: Path) -> list[Path]:
+def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str], to: Path) -> list[Path]:
     """Draw what there is to see into the folder `to`; return the files in order.
 
     Without `inputs` the figures of the report, from the run's own held-out data; with them what the model makes of
-    each: a picture's path, a row of a table, a text, the seed of an episode.
+    each: a picture's path, a row of a table, a text, the seed of an episode. A bundle has no `run`, so it needs inputs.
 
-    Raises: DataError if an input cannot be read; SeodangError naming what could not be drawn, when the rest is written.
+    Raises: DataError if an input cannot be read; RunError for a bundle without inputs; SeodangError naming what could not be drawn, when the rest is written.
     """
     model = bundle.model.eval()
     if inputs:
         names = [f"input-{place + 1}-" for place in range(len(inputs))] if len(inputs) > 1 else ["input-"]
         drawn = [save_all(input_figures(model, task, text), to, name) for name, text in zip(names, inputs, strict=True)]
         return [path for paths in drawn for path in paths]
+    if run is None:
+        raise RunError("A bundle brings no data: name what to look at, for example a picture.")
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
     data.prepare()
     found = sections(run, model, task, data)

@@ -28,7 +28,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random(states: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["torch"])
+    torch.set_rng_state(states["torch"].clone())  # torch crashes on a view into a larger tensor, as ranks above 0 have
     position, has_gauss, gauss = states["numpy_rest"].tolist()
     keys = states["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))

@@ -64,7 +64,6 @@ def test_two_ranks_accumulate(tmp_path: Path, one: RunFolder) -> None:
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-6, msg=name)
 
 
-@pytest.mark.skip(reason="known fault: resuming a run of two FSDP2 ranks ends in mismatched collectives (CHANGELOG)")
 def test_a_sharded_checkpoint_goes_on_sharded_and_opens_on_one_device(tmp_path: Path) -> None:
     settings = {"plugin": PLUGIN, "train": {"devices": 2, "strategy": "fsdp", "save_every": 3}}
     whole = sd.train(RECIPE, run=tmp_path / "whole", **settings)

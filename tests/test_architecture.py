@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import seodang
-from seodang.training.resolve import SECTIONS, registry_of
 from seodang.core.recipe import Recipe
+from seodang.training.resolve import SECTIONS, registry_of
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "seodang"

@@ -92,8 +92,11 @@ class Margin(sd.Task):
 
     def losses(self, model: nn.Module, batch: TableBatch) -> Iterator[tuple[str, Tensor]]:
         # A SUM over the batch: the trainer divides, so accumulation and many devices give the same update.
-        yield "model", nn.functional.multi_margin_loss(
-            model(batch.features), batch.targets, margin=self.settings.margin, reduction="sum"
+        yield (
+            "model",
+            nn.functional.multi_margin_loss(
+                model(batch.features), batch.targets, margin=self.settings.margin, reduction="sum"
+            ),
         )
 
     def score(self, model: nn.Module, batch: TableBatch) -> dict[str, sd.Tally]:

@@ -1,8 +1,8 @@
 """Seodang (서당): train, judge, look inside and use every system of the core deep-learning curriculum.
 
-    import seodang as sd
-    run = sd.train("digits-cnn")
-    run.scores, run.predict("seven.png")
+import seodang as sd
+run = sd.train("digits-cnn")
+run.scores, run.predict("seven.png")
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from tests.core.test_config import VALUES
 
 from seodang.core.errors import RunError
 from seodang.core.events import Evaluated, Started, Stepped
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder, all_runs
+from tests.core.test_config import VALUES
 
 RECIPE = Recipe.of(VALUES)
 

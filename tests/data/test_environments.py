@@ -9,7 +9,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from tests.worlds import register
 
 from seodang.core.errors import DataError, MissingExtra, RunError, UnknownName
 from seodang.core.inputs import WorldInputs
@@ -25,6 +24,7 @@ from seodang.data.environments import (
     play,
 )
 from seodang.data.replay import Replay, TransitionBatch
+from tests.worlds import register
 
 register()
 

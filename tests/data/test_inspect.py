@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conftest import needs_data
 
 from seodang.core.errors import ConfigError, DataError
 from seodang.data.inspect import Finding, inspect
+from tests.conftest import needs_data
 
 
 def digests(root: Path) -> dict[str, tuple[str, int]]:

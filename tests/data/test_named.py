@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import needs_data
 
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.files import digest
@@ -22,6 +21,7 @@ from seodang.data.dataset import Dataset, datasets
 from seodang.data.download import Official
 from seodang.data.images import MemoryImages
 from seodang.data.mnist import FASHION_FILES, MNIST_FILES, read_idx, read_npz
+from tests.conftest import needs_data
 
 
 def ready(name: str, seed: int = 0, **settings: object) -> Dataset:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import needs_data
 
 from seodang.core.errors import ConfigError, DataError, SeodangError
 from seodang.core.inputs import TableInputs
@@ -23,6 +22,7 @@ from seodang.data.held_out import bins, grouped_split
 from seodang.data.raw_table import number
 from seodang.data.sources import dataset_for_file
 from seodang.data.table import Table
+from tests.conftest import needs_data
 
 
 def table(path: Path, seed: int = 0, adopt: Any = None, **settings: Any) -> Table:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conftest import needs_data
 from tokenizers import Tokenizer
 
 from seodang.core.errors import ConfigError, DataError
@@ -28,6 +27,7 @@ from seodang.data.tokenizers import (
     read_tokenizer,
     train_byte_pairs,
 )  # fmt: skip
+from tests.conftest import needs_data
 
 SAMPLE = (
     "First Citizen:\nBefore we proceed any further, hear me speak.\n\n\tAll:  speak — “speak”!\r\n"

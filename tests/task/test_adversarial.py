@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import needs_data
-from tests.harness import assert_resume_is_exact
 from torch import Tensor, nn
 
 import seodang as sd
@@ -25,6 +23,8 @@ from seodang.models.bundle import SHIPPED, Bundle, equip
 from seodang.models.gan import DCGAN, DCGANConfig
 from seodang.task.adversarial import AdversarialConfig, AdversarialTraining, judgement
 from seodang.task.film import LONGEST, Film
+from tests.conftest import needs_data
+from tests.harness import assert_resume_is_exact
 
 INPUTS = ImageInputs(channels=1, height=8, width=8, mean=(0.3,), std=(0.4,))
 FACTS = Facts(inputs=INPUTS, classes=("a", "b"), sizes={"train": 8})

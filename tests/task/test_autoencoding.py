@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.harness import assert_resume_is_exact
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -27,6 +26,7 @@ from seodang.task.autoencoding import (
     gaussian_divergence,
     importance_weighted_bound,
 )
+from tests.harness import assert_resume_is_exact
 
 INPUTS = ImageInputs(channels=1, height=4, width=4, mean=(0.3,), std=(0.4,))
 FACTS = Facts(inputs=INPUTS, sizes={"train": 8})

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.harness import assert_resume_is_exact
 
 import seodang as sd
 from seodang.api import open_bundle
@@ -20,6 +19,7 @@ from seodang.data.dataset import TokenBatch, datasets, in_order
 from seodang.models.gpt import GPT, GPTConfig
 from seodang.task import language_modeling
 from seodang.task.base import tasks
+from tests.harness import assert_resume_is_exact
 
 LINES = "the cat sat on the mat. the dog sat on the log. " * 40
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.harness import assert_resume_is_exact
-from tests.worlds import register
 from torch import Tensor, nn
 
 import seodang as sd
@@ -21,6 +19,8 @@ from seodang.data.replay import TransitionBatch
 from seodang.models.qnet import QNet, QNetConfig
 from seodang.task.episode import film_episode
 from seodang.task.q_learning import Acting, QLearning, QLearningConfig
+from tests.harness import assert_resume_is_exact
+from tests.worlds import register
 
 register()
 INPUTS = WorldInputs(environment="CartPole-v1", size=2, num_actions=2)

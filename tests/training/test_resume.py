@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.harness import assert_resume_is_exact, assert_same_end, killed_after
 
 import seodang as sd
 from seodang.core.errors import RunError
 from seodang.data.dataset import Loader
 from seodang.training import trainer as trainer_module
+from tests.harness import assert_resume_is_exact, assert_same_end, killed_after
 
 RECIPE = {
     "name": "small",

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.harness import history
 from torch import Tensor, nn
 
 import seodang as sd
@@ -24,6 +23,7 @@ from seodang.training.assemble import assemble
 from seodang.training.devices import Devices
 from seodang.training.plan import make_loader
 from seodang.training.trainer import Trainer
+from tests.harness import history
 
 RECIPE: dict[str, Any] = {
     "name": "small",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import torch
@@ -233,6 +234,6 @@ def micro_batches(batch: Batch, parts: int) -> list[Batch]:
     bounds = [round(length * part / parts) for part in range(parts + 1)]
     return [
         map_tensors(batch, lambda field, first=first, last=last: field[first:last])
-        for first, last in zip(bounds, bounds[1:], strict=False)
+        for first, last in pairwise(bounds)
         if last > first
     ]

@@ -1,8 +1,8 @@
 """Bundle: weights, settings and facts in one folder, loadable anywhere. safetensors and JSON only.
 
-    model.safetensors   the weights
-    model.json          architecture, task, facts of the data (sizes, statistics, class names, tokenizer)
-    manifest.json       size and SHA-256 of both
+model.safetensors   the weights
+model.json          architecture, task, facts of the data (sizes, statistics, class names, tokenizer)
+manifest.json       size and SHA-256 of both
 """
 
 from __future__ import annotations

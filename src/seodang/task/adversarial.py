@@ -122,7 +122,7 @@ class AdversarialTraining(Task):
         noise = torch.randn(self.settings.samples, model.latent_dim, generator=generator("evaluation noise"))
         drawn = self._draw(model, noise)
         device = next(model.parameters()).device
-        found = sum(int((model.discriminator(part.to(device)) < 0).sum()) for part in drawn.split(250))
+        found = sum((model.discriminator(part.to(device)) < 0).sum().item() for part in drawn.split(250))
         real = Moments()
         believed = 0
         for batch in batches:

@@ -19,7 +19,7 @@ class Tally(NamedTuple):
     """A total and how many things it is over: adds over batches and ranks; the score is their ratio."""
 
     total: Tensor | float
-    count: Tensor | float
+    count: Tensor | float  # type: ignore[assignment]  # hides tuple.count, which nobody asks a score for
 
 
 class Prediction(NamedTuple):
@@ -64,9 +64,7 @@ class Task:
         """Return what is trained: one optimizer each. Names are attributes of the model, or ``"model"`` for all of it."""
         return {"model": model}
 
-    def batches(
-        self, data: Dataset, model: nn.Module, loader: Loader | None, batch_size: int | str
-    ) -> Iterable[Batch]:
+    def batches(self, data: Dataset, model: nn.Module, loader: Loader | None, batch_size: int | str) -> Iterable[Batch]:
         """Return an endless stream of training batches with `state` and `restore`. Reinforcement learning acts here."""
         assert loader is not None
         return loader

@@ -205,3 +205,15 @@ def test_the_bound_at_the_end_draws_apart(tmp_path: Path) -> None:
 
 def test_resume_is_exact(tmp_path: Path) -> None:
     assert_resume_is_exact(RECIPE, tmp_path, 23)
+
+
+def test_a_picture_of_ones_own_is_reconstructed_and_its_latents_are_walked(tmp_path: Path) -> None:
+    task, network = VariationalAutoencoding(VariationalConfig(), FACTS), model().eval()
+    Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4) * 16).save(tmp_path / "own.png")
+    pair, walks = task.pictures_of(network, str(tmp_path / "own.png"))
+    assert pair.images.shape == (2, 1, 4, 4)
+    torch.testing.assert_close(pair.images[0].flatten(), torch.arange(16) * 16 / 255)
+    assert walks.images.shape == (2 * 9, 1, 4, 4)
+    assert not torch.equal(walks.images[0], walks.images[8])
+    with pytest.raises(DataError):
+        task.pictures_of(network, str(tmp_path / "none.png"))

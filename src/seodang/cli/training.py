@@ -176,7 +176,7 @@ def next_commands(run: Run) -> list[str]:
 
     inputs = {
         "image": "PICTURE.png",
-        "tokens": "'ROMEO:' --max-tokens 200",
+        "tokens": "'ROMEO:' --max-tokens 200" if run.recipe.data.name == "tinyshakespeare" else "TEXT --max-tokens 200",
         "table": "ROW",
         "vector": "ROW",
         "vae": "'sample 16' to=drawn.png",

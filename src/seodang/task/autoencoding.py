@@ -25,6 +25,8 @@ from seodang.task.samples import answer, sample_count
 
 PASSES_AT_ONCE = 5_000
 """Decoder passes held in memory together while the importance-weighted bound is computed."""
+MOST_LATENTS = 10
+"""Latents of one picture that are drawn at several values."""
 
 
 class VariationalConfig(Config):
@@ -113,8 +115,7 @@ class VariationalAutoencoding(Task):
             text = say("{count} pictures of {height}×{width} were drawn.", count=count, height=self.inputs.height,
                        width=self.inputs.width)  # fmt: skip
             return answer(text, images, options.get("to"), {})
-        device = next(model.parameters()).device
-        image = read_input(self.inputs, inputs).unsqueeze(0).to(device)
+        image = self._read(model, inputs)
         with torch.no_grad():
             mean, log_variance = model.encode(image)
             logits = model.decode(mean)
@@ -125,6 +126,9 @@ class VariationalAutoencoding(Task):
                    "{kl:.1f}.", size=mean.shape[1], reconstruction=reconstruction, kl=divergence)  # fmt: skip
         values = {"latents": mean[0].tolist(), "reconstruction": reconstruction, "kl": divergence}
         return answer(text, torch.cat([wanted, logits.sigmoid()]), options.get("to"), values)
+
+    def _read(self, model: nn.Module, inputs: str) -> Float[Tensor, "1 C H W"]:
+        return read_input(self.inputs, inputs).unsqueeze(0).to(next(model.parameters()).device)
 
     def sample(self, model: nn.Module, count: int, seed: int = 0) -> Float[Tensor, "N C H W"]:
         """Draw latents from the prior and return the mean of each pixel, 0…1."""
@@ -159,6 +163,24 @@ class VariationalAutoencoding(Task):
                     say("Pairs from the {split} split: the picture, and what its latents decode to.", split=split)),
             Picture(say("Interpolations"), between.cpu(), 9,
                     say("Each row: the straight line between the latents of two pictures, decoded.")),
+        ]  # fmt: skip
+
+    def pictures_of(self, model: nn.Module, inputs: str) -> list[Picture]:
+        image = self._read(model, inputs)
+        with torch.no_grad():
+            mean, log_variance = model.encode(image)
+            pair = torch.cat([pixels(image, self.inputs), model.decode(mean).float().sigmoid()])
+            # nats that the description spends on each latent: those it spends most on say most about the picture
+            spent = gaussian_divergence(mean.T, log_variance.T)
+            used = spent.topk(min(MOST_LATENTS, len(spent))).indices
+            values = torch.linspace(-3, 3, 9, device=mean.device)
+            changed = mean.repeat(len(used), len(values), 1)
+            changed[torch.arange(len(used)), :, used] = values
+            walks = model.decode(changed.flatten(0, 1)).float().sigmoid()
+        return [
+            Picture(say("Reconstruction"), pair.cpu(), 2, say("The picture, and what its {size} latents decode to.", size=mean.shape[1])),
+            Picture(say("Latents of this picture"), walks.cpu(), len(values),
+                    say("Each row: one latent set to -3…3, the others as they are; the most telling latent first.")),
         ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seodang.core.errors import ConfigError, DataError, RunError, WeightsError, nearest
+from seodang.core.errors import ConfigError, DataError, RunError, SeodangError, WeightsError, nearest
 from seodang.core.events import Event, Listener
 from seodang.core.language import say
 from seodang.core.recipe import Choice, Recipe
@@ -25,6 +25,7 @@ from seodang.training.resolve import read_recipe
 if TYPE_CHECKING:
     from torch import nn
 
+    from seodang.core.inputs import Facts
     from seodang.data.dataset import Dataset
     from seodang.models.bundle import Bundle
     from seodang.task.base import Prediction
@@ -67,7 +68,7 @@ class Run(RunFolder):
 def train(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Mapping[str, Any] | None = None,
     run: str | Path | None = None,
     plugin: str | Path | None = None,
     listeners: Sequence[Listener] = (),
@@ -77,7 +78,7 @@ def train(
     """Train a recipe and return the run.
 
     recipe     a shipped name, a TOML file, a mapping, or a `Recipe`
-    data       a folder, a file, or the name of a dataset, in place of the recipe's
+    data       a folder, a file, or the name of a dataset, in place of the recipe's; or a mapping of its settings
     run        the folder to make; default: a fresh one below ``runs/``
     plugin     a Python file that registers your own model, dataset or task
     settings   changes: ``train={"epochs": 3}``, ``seed=1`` or ``**{"optimizer.lr": 0.1}``
@@ -178,7 +179,29 @@ def evaluation(
     task.prepare(model, recipe.seed)
     batches = (map_tensors(batch, devices.move) for batch in in_order(dataset.split(split), 256))
     scores = evaluate_model(model, task, batches, devices, recipe.seed)
-    return {"split": split, "examples": sizes[split], "scores": scores, "baseline": task.baseline(dataset, split)}
+    baseline, notes = _baseline(opened, task, dataset, split, bundle.record.facts, elsewhere=data is not None)
+    return {"split": split, "examples": sizes[split], "scores": scores, "baseline": baseline, "notes": notes}
+
+
+def _baseline(
+    run: Run, task: Any, data: Dataset, split: str, trained_on: Facts, elsewhere: bool
+) -> tuple[dict[str, float] | None, list[str]]:
+    """Return what simple methods score that saw the training examples of the run, or a note on why they cannot."""
+    if not elsewhere:
+        return task.baseline(data, split), []
+    from seodang.data.baselines import Beside  # lazy: 1 s
+    from seodang.data.dataset import datasets
+
+    own = datasets.make(run.recipe.data, None, run.recipe.seed)
+    try:
+        own.prepare()
+    except SeodangError as error:
+        return None, [
+            say("No simple method stands beside it: the data of the run cannot be read. {error}", error=error)
+        ]
+    if own.facts.digest != trained_on.digest:
+        return None, [say("No simple method stands beside it: the data of the run has changed since.")]
+    return task.baseline(Beside(own, data, split), "test"), []
 
 
 def predict(

@@ -163,7 +163,9 @@ def test_your_own_csv_trains_evaluates_and_predicts(run: Any, tmp_path: Path) ->
     elsewhere = evaluation(run, data=other)
     assert elsewhere["examples"] == 40
     assert elsewhere["scores"]["r2"] > 0.7
-    assert elsewhere["baseline"] is None
+    assert set(elsewhere["baseline"]) == set(found["baseline"])
+    assert elsewhere["baseline"] != found["baseline"]
+    assert elsewhere["baseline"]["r2 (random forest)"] > 0.7  # it learned from the run's rows, not from these 40
     assert len(run.predict(str(other))[0].values["predictions"]) == 40
 
 

@@ -41,7 +41,7 @@ def evaluate(
         write_json({"run": run, **found})
         return
     print(say("{split}: {count:,} examples", split=found["split"], count=found["examples"]))
-    write_lines(score_table(found["scores"], found["baseline"]))
+    write_lines([*score_table(found["scores"], found["baseline"]), *found["notes"]])
 
 
 def score_table(scores: dict[str, float], baseline: dict[str, Any] | None) -> list[str]:

@@ -14,7 +14,7 @@ from seodang.core.inputs import Facts, ImageInputs, Inputs, Target, VectorInputs
 from seodang.core.language import say
 from seodang.data.array_reading import Arrays, check_arrays, read_arrays
 from seodang.data.augment import Augment
-from seodang.data.baselines import simple_scores
+from seodang.data.baselines import scores_of_simple_methods
 from seodang.data.dataset import Dataset, Examples, MemoryExamples, TableBatch, datasets
 from seodang.data.finding import listed, refuse, shown
 from seodang.data.held_out import HeldOut, bins, grouped_split, split_note
@@ -89,11 +89,7 @@ class ArrayData(Dataset):
 
     def baseline(self, split: str) -> dict[str, float] | None:
         """Return what simple methods score on a split of rows of numbers; pictures and several quantities have none."""
-        if "train" not in self._rows or not isinstance(self.facts.inputs, VectorInputs) or len(self.facts.targets) > 1:
-            return None
-        parts = [self.split(name) for name in ("train", split)]
-        train, held_out = ([field.numpy() for field in part.batch(torch.arange(len(part)), None)] for part in parts)
-        return simple_scores((train[0], train[1]), (held_out[0], held_out[1]), self.facts)
+        return scores_of_simple_methods(self, split)
 
     @property
     def labels(self) -> Tensor | None:

@@ -7,11 +7,44 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-from seodang.core.inputs import Facts
+from seodang.core.inputs import Facts, TableInputs, VectorInputs
+from seodang.data.dataset import Dataset, Examples
 
 FOREST_UP_TO = 20_000
 """Training rows above which boosted trees stand in for the forest, which would take minutes."""
+
+
+class Beside(Dataset):
+    """Examples of one dataset beside the training examples of another, so that simple methods can learn from these.
+
+    Both were read with the same columns, classes and statistics.
+    """
+
+    def __init__(self, trained: Dataset, asked: Dataset, split: str) -> None:
+        self._parts = {"train": trained.split("train"), "test": asked.split(split)}
+        self.facts = asked.facts.replace(sizes={name: len(part) for name, part in self._parts.items()})
+
+    def split(self, name: str) -> Examples:
+        return self._parts[name]
+
+    def baseline(self, split: str) -> dict[str, float] | None:
+        return scores_of_simple_methods(self, split)
+
+
+def scores_of_simple_methods(data: Dataset, split: str) -> dict[str, float] | None:
+    """Return what simple methods score on a split, fitted on the training rows; None but for rows of numbers."""
+    facts = data.facts
+    if (
+        "train" not in facts.sizes
+        or not isinstance(facts.inputs, (TableInputs, VectorInputs))
+        or len(facts.targets) > 1
+    ):
+        return None
+    parts = [data.split(name) for name in ("train", split)]
+    train, held_out = ([field.numpy() for field in part.batch(torch.arange(len(part)), None)] for part in parts)
+    return simple_scores((train[0], train[1]), (held_out[0], held_out[1]), facts)
 
 
 def simple_scores(

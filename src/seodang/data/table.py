@@ -10,7 +10,7 @@ import torch
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, TableInputs, Target
 from seodang.core.language import say
-from seodang.data.baselines import simple_scores
+from seodang.data.baselines import scores_of_simple_methods
 from seodang.data.columns import Chosen, ColumnChoice, choose_columns, encode, measure
 from seodang.data.dataset import Dataset, MemoryExamples, TableBatch, datasets
 from seodang.data.finding import refuse
@@ -92,11 +92,7 @@ class Table(Dataset):
 
     def baseline(self, split: str) -> dict[str, float] | None:
         """Return what scikit-learn's linear model and forest score on a split, fitted on the same training rows."""
-        if "train" not in self._rows:
-            return None
-        train, held_out = ((self._features[rows].numpy(), self._targets[rows].numpy())
-                           for rows in (self._rows["train"], self._rows[split]))  # fmt: skip
-        return simple_scores(train, held_out, self.facts)
+        return scores_of_simple_methods(self, split)
 
     def _split(self, table: RawTable, answers: Answers, notes: list[str]) -> dict[str, torch.Tensor]:
         shares = {"valid": self.settings.valid, "test": self.settings.test}

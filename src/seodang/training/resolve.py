@@ -17,16 +17,19 @@ from seodang.core.recipe import LENGTHS, Choice, Recipe
 from seodang.core.shipped import recipe_values
 
 SECTIONS = ("model", "data", "task", "optimizer")
+OWN_DATA = ("folder", "table", "arrays", "text")
+"""Datasets that read what lies at a path of the user's."""
 
 
 def read_recipe(
     recipe: str | Path | Mapping[str, Any] | Recipe,
-    data: str | Path | None = None,
+    data: str | Path | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> tuple[Recipe, list[str]]:
     """Return the recipe after overrides, and notes on what was left out when a name was exchanged.
 
+    `data` is a path, the name of a dataset, or a mapping of settings of the data section.
     `overrides` are written ``section.key=value``; `settings` are the same as Python values. One length
     (steps, epochs or minutes) that is given replaces the recipe's own.
     """
@@ -40,7 +43,9 @@ def read_recipe(
     changes = [parse_override(text) for text in overrides] + [
         (key.split("."), item) for key, item in flat(settings or {})
     ]
-    if data is not None:
+    if isinstance(data, Mapping):
+        changes += [(["data", *key.split(".")], item) for key, item in flat(data)]
+    elif data is not None:
         changes = [(["data", key], item) for key, item in data_source(str(data)).items()] + changes
         values.pop("expected", None)
     given = [keys[1] for keys, _ in changes if keys[0] == "train" and len(keys) == 2 and keys[1] in LENGTHS]
@@ -51,6 +56,7 @@ def read_recipe(
             keys = [keys[0], "name"]
         override(values, keys, item)
     notes = _drop_foreign_settings(values, original, {tuple(keys) for keys, _ in changes})
+    _make_absolute(values)
     return Recipe.of(values), notes
 
 
@@ -83,6 +89,15 @@ def data_source(text: str) -> dict[str, Any]:
         raise DataError("{path}: there is no such file or folder.", path=text)
     raise UnknownName("'{name}' is neither a file, a folder nor a dataset.{suggestion} See them all: seodang list datasets",
                       name=text, suggestion=nearest(text, datasets.names()))  # fmt: skip
+
+
+def _make_absolute(values: Mapping[str, Any]) -> None:
+    """Write where the user's own data lies so that a run finds it again from another folder."""
+    section = values.get("data")
+    if isinstance(section, dict) and section.get("name") in OWN_DATA:
+        path = section.get("path")
+        if isinstance(path, str) and path:
+            section["path"] = str(Path(path).expanduser().absolute())
 
 
 def _drop_foreign_settings(

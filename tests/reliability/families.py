@@ -1,0 +1,77 @@
+"""One small run of every kind of training: what is torn apart and put together again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from seodang.core.recipe import Recipe
+from seodang.training.resolve import read_recipe
+
+SAVE_EVERY = 4
+PACE = {"train.threads": 1, "train.log_every": 3, "train.save_every": SAVE_EVERY, "train.evaluate_every": 8}
+IMAGES = {"data.name": "digits", "data.augment": ["shift"], "data.valid": 0.2}
+SUPERVISED = {
+    "train.steps": 45, "train.batch_size": 64, "train.average": 0.9, "task": "classification",
+    "model": {"name": "mlp", "hidden_sizes": [12], "dropout": 0.3, "normalization": "batch"},
+    "optimizer": {"name": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 3},
+}  # fmt: skip
+
+
+def families(folder: Path) -> dict[str, Recipe]:
+    """Return name → recipe; texts are written below `folder`."""
+    text = folder / "text.txt"
+    if not text.exists():
+        text.write_text(
+            "".join(f"line {number}: {number * number % 97} of what was said before\n" for number in range(200))
+        )
+    settings: dict[str, dict[str, Any]] = {
+        "supervised": {**SUPERVISED, **IMAGES},
+        "workers": {**SUPERVISED, **IMAGES, "train.steps": 30, "train.workers": 2},
+        "convolution": {
+            **SUPERVISED, **IMAGES, "train.steps": 24,
+            "model": {"name": "cnn", "stages": [[4], [8]], "padding": "same", "dropout": 0.2},
+        },
+        "accumulation": {**SUPERVISED, **IMAGES, "train.accumulate": 3, "train.clip": 0.5},
+        "patience": {
+            **SUPERVISED, **IMAGES, "train.patience": 2, "train.steps": 60, "train.evaluate_every": 4, "optimizer.lr": 0.2,
+        },
+        "bfloat16": {**SUPERVISED, **IMAGES, "train.precision": "bfloat16"},
+        "language": {
+            "task": "language-modeling", "data": {"name": "text", "path": str(text), "context": 16},
+            "model": {"name": "gpt", "num_layers": 1, "embed_dim": 16, "num_heads": 2, "dropout": 0.2},
+            "optimizer": {"name": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 3},
+            "train.steps": 30, "train.batch_size": 16, "train.clip": 1.0,
+        },
+        "vae": {
+            "task": "vae", "model": {"name": "vae", "latent_dim": 3, "hidden_sizes": [16]},
+            "data": {"name": "digits"}, "optimizer": {"name": "adam", "lr": 0.01},
+            "train.steps": 30, "train.batch_size": 64,
+        },
+        "gan": {
+            "task": {"name": "gan", "film_every": 6}, "data": {"name": "digits"},
+            "model": {"name": "dcgan", "latent_dim": 4, "generator_channels": [8, 4], "discriminator_channels": [4, 8]},
+            "optimizer": {"name": "adam", "lr": 0.001, "betas": [0.5, 0.999]},
+            "train.steps": 20, "train.batch_size": 32,
+        },
+    }  # fmt: skip
+    found = {name: Recipe.of(_nested({"name": name, **PACE, **values})) for name, values in settings.items()}
+    agent = {
+        **PACE, "task.worlds": 4, "task.start": 32, "task.memory": 400, "task.play_steps": 4, "task.updates": 1,
+        "model.hidden_sizes": [16], "data.valid": 2, "data.test": 2, "train.steps": 32, "train.batch_size": 16,
+        "train.evaluate_every": 16,
+    }  # fmt: skip
+    return {**found, "agent": read_recipe("cartpole-dqn", None, (), agent)[0]}
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        first, dot, rest = key.partition(".")
+        if not dot:
+            made[key] = (
+                dict(value) if isinstance(value, dict) else {"name": value} if key in ("task", "data") else value
+            )
+        else:
+            made.setdefault(first, {})[rest] = value
+    return made

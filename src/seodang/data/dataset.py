@@ -7,8 +7,13 @@ the whole batch, of which every rank takes its rows: one device and eight see th
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import os
+import signal
+import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
@@ -192,7 +197,7 @@ class Loader:
         if not workers:
             return map(self._fetch, plan)
         return iter(DataLoader(_Fetched(self, plan), batch_size=None, num_workers=workers, timeout=self.timeout,
-                               generator=generator("workers")))  # fmt: skip
+                               generator=generator("workers"), worker_init_fn=partial(_die_with, os.getpid())))  # fmt: skip
 
     def _fetch(self, item: tuple[int, int, Tensor]) -> Batch:
         epoch, index, chunk = item
@@ -200,6 +205,18 @@ class Loader:
         start = self.rank * base + min(self.rank, more)
         rows = slice(start, start + base + int(self.rank < more))
         return self.examples.batch(chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows))
+
+
+def _die_with(parent: int, worker: int) -> None:
+    """Let this worker end with its run.
+
+    PyTorch's own looks every 5 s, and never if the run died before the worker had come up.
+    """
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 class _Fetched:

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 import seodang as sd
+from seodang.api import open_run
 from seodang.cli.app import app
 from seodang.core.shipped import recipe_names
 
@@ -19,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-def commands() -> list[str]:
-    block = re.search(r"<!-- commands.*?```console\n(.*?)```", README, re.DOTALL)
-    assert block
-    return [line.removeprefix("$ seodang ") for line in block.group(1).splitlines()]
+def commands(block: str = "commands") -> list[str]:
+    found = re.search(rf"<!-- {block}: .*?```console\n(.*?)```", README, re.DOTALL)
+    assert found
+    return [line.removeprefix("$ ").removeprefix("seodang ") for line in found.group(1).splitlines()]
 
 
 def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +39,38 @@ def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.Mon
         assert result.exit_code == 0, f"seodang {command}\n{result.output}"
     assert (tmp_path / "runs" / "first" / "report.html").is_file()
     assert (tmp_path / "mine.toml").is_file()
+
+
+def test_the_three_lines_for_own_data_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits = load_digits()
+    for place, (image, label) in enumerate(zip(digits.images[:120], digits.target[:120], strict=True)):
+        folder = Path("photos", f"class {label}")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype("uint8")).save(folder / f"{place}.png")
+    rows = [f"{size},{'abc'[size % 3]},{'' if size % 7 == 0 else size * size},{3 * size + 1}" for size in range(60)]
+    Path("table.csv").write_text("\n".join(["rooms,town,area,price", *rows]))
+    Path("poems.txt").write_text("The moon is over the hill, and nobody looks.\n" * 200)
+    short = [["train.epochs=2"], ["train.epochs=2"], ["train.minutes=0.01"]]
+    assert len(commands("own data")) == len(short)
+    for command, less in zip(commands("own data"), short, strict=True):
+        result = CliRunner().invoke(app, [*shlex.split(command, comments=True), *less, "train.threads=1"])
+        assert result.exit_code == 0, f"seodang {command}\n{result.output}"
+
+
+def test_the_lines_for_several_processes_work(tmp_path: Path) -> None:
+    scores = []
+    for command in commands("ranks"):
+        words = [*shlex.split(command), "train.epochs=2", "train.threads=1"]
+        program = (
+            [Path(sys.executable).parent / "torchrun", *words[1:]]
+            if words[0] == "torchrun"
+            else [sys.executable, "-m", "seodang", *words]
+        )
+        ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert ended.returncode == 0, ended.stderr
+        scores.append(open_run(tmp_path / words[words.index("--run") + 1]).scores)
+    assert scores[0] == scores[1]
 
 
 def test_the_python_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,10 +87,14 @@ def test_digest_sees_what_decides_and_nothing_else() -> None:
     [
         (b"name = ", "is not valid TOML"),
         (b"name = 'a'\nname = 'b'", "is not valid TOML"),
-        (b"name = '\xff'", "is not UTF-8 text (byte 8)"),
+        (b"name = '\xff'", "line 1: is not UTF-8 text (byte 8)"),
         (b"a = " + b"[" * 70 + b"]" * 70, "nested deeper than 64"),
         (b"#" * 1_000_001, "is larger than 1 MB"),
-        (b"a = " + b"[" * 30000, "is not valid TOML"),
+        (b"a = " + b"[" * 30000, "nested deeper than 64"),
+        (b"a = 1\n# inf\n[b]\nc = [1.0, -inf]", "line 4: -inf is not a finite number"),
+        (b"a = 1\nb = 1e999", "line 2: inf is not a finite number"),
+        (b"a = 1\nb = 2020-01-02", 'line 2: a date is a text here: write "2020-01-02"'),
+        (b"a = " + b"1" * 5000, "is not valid TOML"),
     ],
 )
 def test_strict_toml(tmp_path: Path, content: bytes, message: str) -> None:

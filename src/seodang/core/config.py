@@ -5,7 +5,6 @@ The docstring under a field is its description in ``--help``, in ``seodang show`
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from seodang.core.errors import ConfigError, nearest
 from seodang.core.files import write
 from seodang.core.language import say
-
-MAX_BYTES = 1_000_000
-MAX_DEPTH = 64
+from seodang.core.strict import MAX_BYTES, MAX_DEPTH, Refused, parse_toml
 
 
 class Config(BaseModel):
@@ -121,7 +118,7 @@ def _fields_at(cls: type[Config], location: tuple[int | str, ...]) -> list[str]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file strictly: UTF-8, at most 1 MB and 64 levels; a `ConfigError` names the line."""
+    """Read a TOML file strictly (see `strict`); a `ConfigError` names the line."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -129,24 +126,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise ConfigError("{path}: is larger than 1 MB ({size} bytes); is this a recipe?", path=path, size=len(data))
     try:
-        values = tomllib.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError("{path}: is not UTF-8 text (byte {byte}).", path=path, byte=error.start) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError("{path}: is not valid TOML: {reason}.", path=path, reason=error) from None
-    if _depth(values) > MAX_DEPTH:
-        raise ConfigError("{path}: is nested deeper than {limit} levels.", path=path, limit=MAX_DEPTH)
-    return values
-
-
-def _depth(value: Any) -> int:
-    deepest, waiting = 0, [(value, 1)]
-    while waiting:
-        item, level = waiting.pop()
-        deepest = max(deepest, level)
-        if isinstance(item, (dict, list)) and level <= MAX_DEPTH:
-            waiting += [(child, level + 1) for child in (item.values() if isinstance(item, dict) else item)]
-    return deepest
+        return parse_toml(data)
+    except Refused as error:
+        raise ConfigError("{path}: {reason}.", path=path, reason=error) from None
 
 
 def toml_text(values: Mapping[str, Any]) -> str:
@@ -173,12 +155,13 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     """Split ``train.steps=200`` into its path and value; the value is read as TOML, else as text."""
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
-    if not equals or not all(keys):
+    if not equals or not all(keys) or len(keys) > MAX_DEPTH:
         raise ConfigError("'{text}': a setting is written section.key=value, for example train.steps=200.", text=text)
     try:
-        return keys, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        values = parse_toml(f"value = {value}")
+    except Refused:
         return keys, value.strip()
+    return keys, values["value"] if len(values) == 1 else value.strip()
 
 
 def override(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from seodang.core.errors import DiskError, WeightsError
+from seodang.core.strict import LARGE_BYTES, parse_json
 
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20
@@ -171,11 +172,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if data and data != _sealed(data[: -len(_SEAL % b"") - 64]):
         raise WeightsError("{path}: is damaged: its own SHA-256 is not the one in its last line.", path=path / MANIFEST)
     try:
-        manifest = json.loads(data)
+        manifest = parse_json(data, LARGE_BYTES)
         for entry in manifest["files"].values():
             if not isinstance(entry["bytes"], int) or not isinstance(entry["sha256"], list):
                 raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise WeightsError("{path}: has no readable {name}; it is not a whole checkpoint or bundle.",
                            path=path, name=MANIFEST) from None  # fmt: skip
     return dict(manifest)

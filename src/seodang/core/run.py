@@ -43,6 +43,7 @@ from seodang.core.files import (
     write,
 )
 from seodang.core.recipe import Recipe
+from seodang.core.strict import LARGE_BYTES, Refused, parse_json
 
 STEP = re.compile(r"step-(\d{9,})")
 
@@ -135,8 +136,8 @@ class RunFolder:
             return
         for line in path.read_bytes().split(b"\n"):
             try:
-                event = json.loads(line)
-            except ValueError:
+                event = parse_json(line)
+            except Refused:
                 continue  # a torn line: the process died in the middle of writing it
             if isinstance(event, dict) and "event" in event and isinstance(event.get("step"), int):
                 yield event
@@ -169,8 +170,8 @@ class RunFolder:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         try:
-            value = json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError):
+            value = parse_json((self.path / name).read_bytes(), LARGE_BYTES)
+        except (OSError, Refused):
             return None
         return value if isinstance(value, dict) else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from seodang.core.errors import DataError, nearest
 from seodang.core.inputs import Column, ImageInputs, Inputs, TableInputs, VectorInputs
 from seodang.core.language import say
+from seodang.core.strict import Refused, parse_json
 from seodang.data.array_reading import read_arrays
 from seodang.data.columns import encode
 from seodang.data.decoding import strict_pillow
@@ -73,9 +73,9 @@ def table_of(inputs: TableInputs, text: str) -> RawTable:
         return _table_file(inputs, path)
     if text.lstrip().startswith(("{", "[")):
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError("{text}: is not valid JSON: {reason}.", text=text, reason=error) from None
+            values = parse_json(text)
+        except Refused as error:
+            raise DataError("{path}: {reason}.", path=text[:200], reason=error) from None
         records = values if isinstance(values, list) and values and isinstance(values[0], Mapping) else [values]
         return _rows(inputs, [_from_json(inputs, record, text) for record in records], text)
     try:

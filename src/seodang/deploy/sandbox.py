@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from seodang.core.errors import WeightsError
 from seodang.core.language import say
+from seodang.core.strict import parse_json
 
 SECONDS = 300
 """Processor time and waiting time the child gets."""
@@ -67,7 +68,7 @@ def convert(file: Path) -> Converted:
     if done.returncode:
         raise _explained(file, done.returncode, done.stderr)
     length = struct.unpack("<Q", done.stdout[:8])[0]
-    head = json.loads(done.stdout[8 : 8 + length])
+    head = parse_json(done.stdout[8 : 8 + length])
     notes = [say("{path}: of the file's parts only '{part}' was read; left out: {others}.", path=file, part=head["part"],
                  others=", ".join(head["others"]))] if head["part"] else []  # fmt: skip
     if head["prefix"]:

@@ -10,7 +10,6 @@ manifest.json          size and digests of each, and what the result depends on 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from seodang.core.errors import RunError
+from seodang.core.errors import RunError, WeightsError
 from seodang.core.files import read_manifest, write_folder
 from seodang.core.run import read_checkpoint
+from seodang.core.strict import LARGE_BYTES, Refused, parse_json
 from seodang.models.bundle import (
     WEIGHTS,
     BundleRecord,
@@ -113,7 +113,7 @@ class Checkpoint:
         self.optimizer = read_tensors(files[OPTIMIZER], path / OPTIMIZER)
         tensors = read_tensors(files[RANDOM], path / RANDOM)
         self.random = {key: value for key, value in tensors.items() if key.startswith("rank/")}
-        self.state: dict[str, Any] = join_state(json.loads(files[STATE]), tensors)
+        self.state: dict[str, Any] = _read_state(files[STATE], tensors, path / STATE)
         self.manifest: dict[str, Any] = read_manifest(path)
 
     @classmethod
@@ -139,6 +139,18 @@ class Checkpoint:
                 if name not in tied:
                     whole = self.optimizer.get(f"raw/{name}", self.weights[name])
                     value.copy_(placed_like(whole, value))
+
+
+def _read_state(data: bytes, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    try:
+        state = join_state(parse_json(data, LARGE_BYTES), tensors)
+    except Refused as error:
+        raise WeightsError("{path}: {reason}.", path=path, reason=error) from None
+    except (KeyError, TypeError):
+        raise WeightsError("{path}: names a tensor that {other} does not hold.", path=path, other=RANDOM) from None
+    if not isinstance(state, dict):
+        raise WeightsError("{path}: is not the state of a run.", path=path)
+    return state
 
 
 def write_checkpoint(

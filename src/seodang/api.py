@@ -94,7 +94,7 @@ def train(
     launched = in_process_group()
     count = wanted_devices(resolved.train)
     if launched and run is None:
-        raise ConfigError("torchrun: give every process the same folder: --run DIR")
+        raise ConfigError("torchrun: give every process the same folder: torchrun … -m -- seodang train RECIPE --run DIR")
     assembly = assemble(resolved)
     if not launched and count > 1:  # assembled here only to say what is wrong before there is a folder
         folder = RunFolder.create(resolved, run)

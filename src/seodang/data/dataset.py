@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from seodang.core.config import Config
 from seodang.core.inputs import Facts
+from seodang.core.language import say
 from seodang.core.registry import Registry
 
 SPLITS = ("train", "valid", "test")
@@ -50,6 +51,14 @@ class TokenBatch(NamedTuple):
 
 
 Batch: TypeAlias = tuple[Any, ...]
+
+
+class Given(NamedTuple):
+    """Which examples a batch holds: what their numbers count, one number for each, and when they came."""
+
+    kind: str
+    numbers: list[int]
+    place: str
 
 
 class Draws:
@@ -92,7 +101,11 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, rows: Tensor, draws: Draws | None) -> Batch:
-        """Return the examples with these row numbers; `draws` is None where nothing may be random."""
+        """Return the examples with these row numbers; `draws` is None where nothing may be random.
+
+        Where the row number does not tell which example it was, ``identify(rows, draws)`` returns what does: a word
+        for it, and a number for each.
+        """
         ...
 
 
@@ -182,6 +195,15 @@ class Loader:
         """Return the first batch of the first epoch, without taking it."""
         return next(self._epoch(0, 0, workers=0))
 
+    def given(self) -> Given:
+        """Say which examples this rank's part of the last batch holds."""
+        epoch, index = (self.epoch, self.index - 1) if self.index else (self.epoch - 1, len(self) - 1)
+        rows, draws = self._part(epoch, index, self._chunks(epoch)[index])
+        identify = getattr(self.examples, "identify", None)
+        kind, numbers = identify(rows, draws) if identify else (say("row"), rows)
+        place = say("epoch {epoch}, batch {batch} of {count}", epoch=epoch + 1, batch=index + 1, count=len(self))
+        return Given(kind, numbers.tolist(), place)
+
     def state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "index": self.index}
 
@@ -189,22 +211,29 @@ class Loader:
         self.epoch, self.index, self._iterator = state["epoch"], state["index"], None
 
     def _epoch(self, epoch: int, start: int, workers: int) -> Iterator[Batch]:
-        order = torch.randperm(len(self.examples), generator=generator(self.seed, epoch))
-        chunks = list(order.split(self.batch_size))
-        if len(chunks) > len(self) and len(chunks[-1]) == 1:
-            chunks[-2:] = [torch.cat(chunks[-2:])]
-        plan = [(epoch, index, chunk) for index, chunk in enumerate(chunks[: len(self)])][start:]
+        plan = [(epoch, index, chunk) for index, chunk in enumerate(self._chunks(epoch))][start:]
         if not workers:
             return map(self._fetch, plan)
         return iter(DataLoader(_Fetched(self, plan), batch_size=None, num_workers=workers, timeout=self.timeout,
                                generator=generator("workers"), worker_init_fn=partial(_die_with, os.getpid())))  # fmt: skip
 
+    def _chunks(self, epoch: int) -> list[Tensor]:
+        """Return the row numbers of every batch of an epoch."""
+        order = torch.randperm(len(self.examples), generator=generator(self.seed, epoch))
+        chunks = list(order.split(self.batch_size))
+        if len(chunks) > len(self) and len(chunks[-1]) == 1:
+            chunks[-2:] = [torch.cat(chunks[-2:])]
+        return chunks[: len(self)]
+
     def _fetch(self, item: tuple[int, int, Tensor]) -> Batch:
-        epoch, index, chunk = item
+        return self.examples.batch(*self._part(*item))
+
+    def _part(self, epoch: int, index: int, chunk: Tensor) -> tuple[Tensor, Draws]:
+        """Return the row numbers of this rank's part of a batch, and its random numbers."""
         base, more = divmod(len(chunk), self.world)
         start = self.rank * base + min(self.rank, more)
         rows = slice(start, start + base + int(self.rank < more))
-        return self.examples.batch(chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows))
+        return chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows)
 
 
 def _die_with(parent: int, worker: int) -> None:

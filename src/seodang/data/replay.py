@@ -30,6 +30,8 @@ class Replay:
 
     def __init__(self, capacity: int, size: int) -> None:
         self.capacity, self.position, self.filled = capacity, 0, 0
+        self.drawn: list[int] = []
+        """Places of the transitions that were drawn last."""
         self.fields = TransitionBatch(
             torch.zeros(capacity, size),
             torch.zeros(capacity, dtype=torch.int64),
@@ -52,6 +54,7 @@ class Replay:
     def sample(self, count: int) -> TransitionBatch:
         """Draw transitions uniformly, with replacement, from torch's global generator."""
         rows = torch.randint(self.filled, (count,))
+        self.drawn = rows.tolist()
         return TransitionBatch(*(field[rows] for field in self.fields))
 
     def state(self) -> dict[str, Any]:

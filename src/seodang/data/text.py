@@ -194,14 +194,19 @@ class TokenWindows:
 
     def batch(self, rows: Tensor, draws: Draws | None) -> TokenBatch:
         last = len(self.tokens) - 1
-        if draws is None:
-            starts = rows * self.context
-        else:
-            beginnings = last + 1 - self.context
-            starts = ((rows + draws.uniform().double()) * (beginnings / len(self))).long().clamp(max=beginnings - 1)
-        places = starts[:, None] + torch.arange(self.context + 1)
+        places = self._starts(rows, draws)[:, None] + torch.arange(self.context + 1)
         window = self.tokens[places.clamp(max=last)].long()
         return TokenBatch(window[:, :-1], window[:, 1:].where(places[:, 1:] <= last, -1))
+
+    def identify(self, rows: Tensor, draws: Draws | None) -> tuple[str, Tensor]:
+        """Return where each window begins."""
+        return say("window from token"), self._starts(rows, draws)
+
+    def _starts(self, rows: Tensor, draws: Draws | None) -> Tensor:
+        if draws is None:
+            return rows * self.context
+        beginnings = len(self.tokens) - self.context
+        return ((rows + draws.uniform().double()) * (beginnings / len(self))).long().clamp(max=beginnings - 1)
 
 
 def compact(tokens: Tensor, vocab_size: int) -> Tensor:

@@ -16,7 +16,7 @@ from seodang.core.config import Config
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, WorldInputs
 from seodang.core.language import say
-from seodang.data.dataset import Batch, Dataset, Loader
+from seodang.data.dataset import Batch, Dataset, Given, Loader
 from seodang.data.environments import LAST_SEED, TEST_SEEDS, SideBySide, play
 from seodang.data.replay import Replay, TransitionBatch
 from seodang.task.base import Prediction, Tally, Task, tasks
@@ -201,6 +201,11 @@ class Acting:
             actions = torch.where(explore, random, self.choose(self.worlds.observations))
             self.replay.add(self.worlds.step(actions.tolist()))
             self.steps += len(self.worlds)
+
+    def given(self) -> Given:
+        """Say which transitions the last batch holds."""
+        place = say("after {steps:,} environment steps", steps=self.steps)
+        return Given(say("place in the replay memory"), self.replay.drawn, place)
 
     def state(self) -> dict[str, Any]:
         return {"steps": self.steps, "due": self.due, "worlds": self.worlds.state(), "replay": self.replay.state()}

@@ -1,22 +1,24 @@
-"""Update rules and learning-rate schedules. PyTorch's own fused versions do the work.
+"""What every update rule has: settings, parameter groups, the rate of each update; and the average of the weights.
 
 The rate of an update is ``lr × schedule``, a pure function of how far the run is, set on the groups each time:
-there is no scheduler object and nothing to save.
+there is no scheduler object and nothing to save. The rules themselves are in `optimizers` and `muon`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.distributed.tensor import DTensor
 
 from seodang.core.config import Config
+from seodang.core.language import say
 from seodang.core.registry import Registry
+from seodang.training.groups import give_shares, parameter_groups
+from seodang.training.schedules import Shape, schedule
 
 
 class OptimizerConfig(Config):
@@ -26,31 +28,51 @@ class OptimizerConfig(Config):
     """Largest learning rate of the run."""
     weight_decay: float = Field(0.0, ge=0)
     """Pull towards zero per update and unit of rate. Biases and normalisation are left out."""
-    schedule: Literal["constant", "linear", "cosine", "one-cycle"] = "constant"
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Share of the rate each layer gets of that of the layer above it; 1 = all the same."""
+    schedule: Shape = "constant"
     """Shape of the rate over the run, after warm-up."""
     warmup: float = Field(0.0, ge=0)
     """Linear warm-up: a share of the run if below 1, else a number of updates."""
     final: float = Field(0.0, ge=0, le=1)
-    """Rate at the end of a linear or cosine schedule, as a share of the largest."""
+    """Rate at the end of a linear, cosine or exponential schedule, as a share of the largest."""
+    drop_at: tuple[float, ...] = ()
+    """Shares of the run after which a step schedule drops; default 0.5 and 0.75."""
+    drop: float = Field(0.1, gt=0, lt=1)
+    """What is left of the rate after each drop of a step schedule."""
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if self.schedule != "step":
+            for name in ("drop_at", "drop"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        say("{name} goes with schedule=step, not {schedule}", name=name, schedule=self.schedule)
+                    )
+        if any(not 0 < place < 1 for place in self.drop_at) or list(self.drop_at) != sorted(set(self.drop_at)):
+            raise ValueError(say("drop_at={value}: shares of the run between 0 and 1, in rising order",
+                                 value=list(self.drop_at)))  # fmt: skip
+        if self.schedule == "exponential" and not self.final:
+            raise ValueError(say("schedule=exponential falls to final times the rate: final must be above 0"))
+        if self.schedule in ("constant", "step") and self.final:
+            raise ValueError(say("final={value} means nothing with schedule={schedule}", value=self.final,
+                                 schedule=self.schedule))  # fmt: skip
+        return self
 
 
 class UpdateRule:
     """Makes the PyTorch optimizer for one network and says the rate at each update."""
 
+    settings: OptimizerConfig
+
     def __init__(self, settings: OptimizerConfig) -> None:
         self.settings = settings
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of `network`, in two groups: with and without weight decay."""
-        trained = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-        groups = [
-            {
-                "params": [weight for _, weight in trained if weight.ndim >= 2],
-                "weight_decay": self.settings.weight_decay,
-            },
-            {"params": [weight for _, weight in trained if weight.ndim < 2], "weight_decay": 0.0},
-        ]
-        return self.make([group for group in groups if group["params"]])
+        """Return the optimizer of `network`, in groups: with and without weight decay, by layer if rates differ."""
+        optimizer = self.make(parameter_groups(network, self.settings.weight_decay, self.settings.layer_decay))
+        give_shares(optimizer)
+        return optimizer
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         raise NotImplementedError
@@ -58,7 +80,10 @@ class UpdateRule:
     def rate(self, step: int, progress: float, total: int | None) -> float:
         """Return the learning rate for update `step` (0 = the first) of a run that is `progress` (0…1) done."""
         settings = self.settings
-        factor = schedule(settings.schedule, step, progress, total, settings.warmup, settings.final)
+        factor = schedule(
+            settings.schedule, step, progress, total, settings.warmup, settings.final,
+            settings.drop_at or (0.5, 0.75), settings.drop,
+        )  # fmt: skip
         return settings.lr * factor
 
 
@@ -68,127 +93,7 @@ def fast(groups: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
     return {"foreach": True} if sharded else {"fused": True}
 
 
-def schedule(shape: str, step: int, progress: float, total: int | None, warmup: float = 0, final: float = 0) -> float:
-    """Return the share of the largest rate at update `step`.
-
-    Source: linear and cosine without restarts, Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, eq. 5;
-    one-cycle: Smith & Topin 2018, "Super-convergence", arXiv:1708.07120 (linear up over 30 %, cosine down).
-    Differs: one-cycle leaves momentum alone.
-    """
-    if shape == "one-cycle":
-        warmup = warmup or 0.3
-    share = warmup if warmup < 1 else (warmup / total if total else 0.0)
-    if warmup >= 1 and step < warmup:
-        return (step + 1) / warmup
-    if warmup < 1 and progress < share:
-        start = 1 / 25 if shape == "one-cycle" else 1 / (share * total + 1) if total else 0.0
-        return start + (1 - start) * progress / share
-    left = (progress - share) / (1 - share) if share < 1 else 1.0
-    match shape:
-        case "constant":
-            return 1.0
-        case "linear":
-            return 1 - (1 - final) * left
-        case _:
-            return final + (1 - final) * (1 + math.cos(math.pi * left)) / 2
-
-
-class SGDConfig(OptimizerConfig):
-    """Stochastic gradient descent."""
-
-    lr: float = Field(0.1, gt=0)
-    """Largest learning rate of the run."""
-    momentum: float = Field(0.0, ge=0, lt=1)
-    """Share of the last update kept in the next."""
-    nesterov: bool = False
-    """Look ahead: take the gradient after the momentum step."""
-
-
-class AdamConfig(OptimizerConfig):
-    """Adam and AdamW."""
-
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the running means of the gradient and of its square."""
-    eps: float = Field(1e-8, gt=0)
-    """Keeps the division finite."""
-
-
-class RMSpropConfig(OptimizerConfig):
-    """RMSprop."""
-
-    alpha: float = Field(0.99, ge=0, lt=1)
-    """Decay of the running mean of the squared gradient."""
-    momentum: float = Field(0.0, ge=0, lt=1)
-    """Share of the last update kept in the next."""
-    eps: float = Field(1e-8, gt=0)
-    """Keeps the division finite."""
-
-
 optimizers: Registry[UpdateRule] = Registry("optimizer", "seodang.training")
-
-
-@optimizers.register(
-    {"sgd": SGDConfig(), "momentum": SGDConfig(momentum=0.9), "nesterov": SGDConfig(momentum=0.9, nesterov=True)}
-)
-class SGD(UpdateRule):
-    """Follow the negative gradient, with or without momentum.
-
-    Source: Robbins & Monro 1951; momentum Polyak 1964; Nesterov in the form of Sutskever et al. 2013, sec. 2.
-    Differs: the rate multiplies the velocity after the momentum (PyTorch's form); weight decay is coupled.
-    """
-
-    settings: SGDConfig
-
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(groups, lr=self.settings.lr, momentum=self.settings.momentum,
-                               nesterov=self.settings.nesterov, **fast(groups))  # fmt: skip
-
-
-@optimizers.register({"adam": AdamConfig()})
-class Adam(UpdateRule):
-    """Scale each step by running means of the gradient and its square; weight decay is coupled (L2).
-
-    Source: Kingma & Ba 2015, "Adam", arXiv:1412.6980, algorithm 1.
-    Differs: none known.
-    """
-
-    settings: AdamConfig
-
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, **fast(groups)
-        )
-
-
-@optimizers.register({"adamw": AdamConfig(weight_decay=0.01)})
-class AdamW(UpdateRule):
-    """Adam with weight decay taken out of the gradient.
-
-    Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2.
-    Differs: decay is multiplied by the learning rate (PyTorch's form).
-    """
-
-    settings: AdamConfig
-
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            groups, lr=self.settings.lr, betas=self.settings.betas, eps=self.settings.eps, **fast(groups)
-        )
-
-
-@optimizers.register({"rmsprop": RMSpropConfig()})
-class RMSprop(UpdateRule):
-    """Divide the gradient by a running root mean square of itself.
-
-    Source: Tieleman & Hinton 2012, Coursera lecture 6.5.
-    Differs: none known.
-    """
-
-    settings: RMSpropConfig
-
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(groups, lr=self.settings.lr, alpha=self.settings.alpha, eps=self.settings.eps,
-                                   momentum=self.settings.momentum, foreach=True)  # fmt: skip
 
 
 class Average:

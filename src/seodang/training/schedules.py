@@ -1,0 +1,72 @@
+"""Learning-rate schedules: pure functions from how far a run is to a share of the largest rate.
+
+There is no scheduler object and nothing to save: a resumed run computes the same rates again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from seodang.core.recipe import Train
+
+Shape = Literal["constant", "linear", "cosine", "exponential", "step", "one-cycle"]
+
+ONE_CYCLE_WARMUP = 0.3
+ONE_CYCLE_START = 1 / 25
+
+
+def schedule(
+    shape: str, step: int, progress: float, total: int | None, warmup: float = 0, final: float = 0,
+    drop_at: tuple[float, ...] = (), drop: float = 1.0,
+) -> float:  # fmt: skip
+    r"""Return the share of the largest rate at update `step` (0 = the first) of a run that is `progress` (0…1) done.
+
+    With $p$ the share of the run after warm-up that is done, and $f$ = `final`:
+
+        constant     $1$
+        linear       $1 - (1 - f) p$
+        cosine       $f + (1 - f) (1 + \cos πp) / 2$
+        exponential  $f^p$
+        step         `drop` to the power of how many of `drop_at` the run (warm-up included) has reached
+        one-cycle    up from 1/25 over 30 % of the run (or `warmup`), then as cosine
+
+    Source: linear and cosine without restarts, Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, eq. 5; step He et
+    al. 2016, arXiv:1512.03385, sec. 3.4; exponential as in Smith 2017, arXiv:1506.01186, sec. 3.1 ("exp range");
+    linear warm-up Goyal et al. 2017, arXiv:1706.02677, sec. 2.2; one-cycle Smith & Topin 2018,
+    "Super-convergence", arXiv:1708.07120.
+    Differs: one-cycle leaves momentum alone and comes down as a cosine.
+    """
+    if shape == "one-cycle":
+        warmup = warmup or ONE_CYCLE_WARMUP
+    share = warmup if warmup < 1 else (warmup / total if total else 0.0)
+    if warmup >= 1 and step < warmup:
+        return (step + 1) / warmup
+    if warmup < 1 and progress < share:
+        start = ONE_CYCLE_START if shape == "one-cycle" else 1 / (share * total + 1) if total else 0.0
+        return start + (1 - start) * progress / share
+    left = (progress - share) / (1 - share) if share < 1 else 1.0
+    match shape:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1 - (1 - final) * left
+        case "exponential":
+            return final**left
+        case "step":
+            return drop ** sum(progress >= place for place in drop_at)
+        case _:
+            return final + (1 - final) * (1 + math.cos(math.pi * left)) / 2
+
+
+def expected_steps(train: Train, examples: int | None) -> int | None:
+    """Return how many updates a run will make on a training split of so many examples; None if only a clock can tell."""
+    if train.minutes is not None:
+        return None
+    if train.epochs is None:
+        return train.steps or 1000
+    if not examples:
+        return None
+    size = examples if train.batch_size == "all" else min(train.batch_size, examples)
+    full, left = divmod(examples, size)
+    return max(1, math.ceil(train.epochs * ((full + int(left >= 2)) or 1)))

@@ -37,15 +37,22 @@ def killed_after(step: int) -> Iterator[None]:
         Trainer._update = update  # type: ignore[method-assign]
 
 
-def history(run: RunFolder) -> list[Any]:
-    """Return every event without what depends on clocks: timing, and the mark of a resume itself."""
+def history(run: RunFolder, asked: bool = False) -> list[Any]:
+    """Return every event without what depends on clocks: timing, and the mark of a resume itself.
+
+    A run that was `asked` to stop saved where it was: without that too.
+    """
     timing = ("seconds", "examples_per_second", "choices", "result", "total_steps")
     events = [{key: value for key, value in event.items() if key not in timing} for event in run.events]
-    return [event for event in events if event["event"] != "started"]
+    left_out = ("started", "saved", "stopped") if asked else ("started",)
+    return [event for event in events if event["event"] not in left_out]
 
 
-def assert_same_end(first: RunFolder, second: RunFolder) -> None:
-    """Fail unless both runs ended with equal bytes: weights, moments, averages, generators, position, history."""
+def assert_same_end(first: RunFolder, second: RunFolder, asked: bool = False) -> None:
+    """Fail unless both runs ended with equal bytes: weights, moments, averages, generators, position, history.
+
+    `asked`: one of them was asked to stop on the way, and saved there.
+    """
     one, two = first.checkpoints[-1], second.checkpoints[-1]
     assert one.name == two.name
     for name in TENSORS:
@@ -57,7 +64,7 @@ def assert_same_end(first: RunFolder, second: RunFolder) -> None:
         state["seconds"] = state["window"]["seconds"] = 0
         states.append(state)
     assert states[0] == states[1]
-    assert history(first) == history(second)
+    assert history(first, asked) == history(second, asked)
     assert first.scores == second.scores
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from seodang.cli.display import duration, number, score, scores
-from seodang.core.events import Evaluated, Event, Failed, Noticed, Started, Stepped, Stopped
+from seodang.core.events import Evaluated, Event, Failed, Noticed, Rewound, Started, Stepped, Stopped
 from seodang.core.language import say, translated
 
 SECONDS_BETWEEN_LINES = 2.0
@@ -54,7 +54,7 @@ class Console:
                 self._progress(event)
             case Evaluated():
                 self._evaluated(event)
-            case Noticed():
+            case Noticed() | Rewound():
                 self.write(event.text)
             case Stopped():
                 self._close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -69,6 +69,15 @@ class Saved(Event):
 class Noticed(Event):
     """Something a person should know, and the run goes on: little room on the disk, a checkpoint not written."""
 
+    text: str
+
+
+@dataclass(frozen=True)
+class Rewound(Event):
+    """Training went back to the checkpoint of `step`: later events are void, the updates `left_out` are not made."""
+
+    left_out: Sequence[int]
+    """Numbers of the updates whose batches gave numbers that are not finite; on disk before training goes on."""
     text: str
 
 

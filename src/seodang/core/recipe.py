@@ -78,6 +78,9 @@ class Train(Config):
     """Newest checkpoints kept, besides the best."""
     on_save_error: Literal["stop", "continue"] = "stop"
     """What to do when the disk is full or fails: stop and keep what was saved, or say so and try at the next save."""
+    on_nonfinite: Literal["stop", "skip", "rewind"] = "stop"
+    """What to do when a loss or gradient is NaN or infinite: stop before the update; skip the update; or rewind to the
+    last checkpoint and leave that batch out. Ten in a row stop the run. On a GPU skip and rewind wait for every update."""
     patience: int | None = Field(None, gt=0)
     """Stop after this many evaluations without improvement."""
 

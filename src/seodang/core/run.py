@@ -125,7 +125,7 @@ class RunFolder:
         """Every event that still holds: what came after the checkpoint that was resumed is left out."""
         kept: list[dict[str, Any]] = []
         for event in self._lines():
-            if event["event"] == "started":
+            if event["event"] in ("started", "rewound"):
                 kept = _until_saved(kept, event["step"])
             kept.append(event)
         return kept
@@ -141,6 +141,11 @@ class RunFolder:
                 continue  # a torn line: the process died in the middle of writing it
             if isinstance(event, dict) and "event" in event and isinstance(event.get("step"), int):
                 yield event
+
+    @property
+    def left_out(self) -> set[int]:
+        """Numbers of the updates that a rewind has left out, whatever was resumed since."""
+        return {step for event in self._lines() if event["event"] == "rewound" for step in event.get("left_out", ())}
 
     @property
     def scores(self) -> dict[str, float]:
@@ -298,7 +303,10 @@ def _until_saved(events: list[dict[str, Any]], step: int) -> list[dict[str, Any]
     places = [place for place, event in enumerate(events) if event["step"] == step and event["event"] == "saved"]
     if not places and step == 0:
         return []
-    before = events[: places[0] + 1] if places else [event for event in events if event["event"] != "stopped"]
+    before = [event for event in events if event["event"] != "stopped"]
+    if places:
+        end = places[0] + 1
+        before = events[:end] + [event for event in events[end:] if event["event"] == "rewound"]
     return [event for event in before if event["step"] <= step]
 
 

@@ -17,6 +17,7 @@ REFUSED = {
     '[1,\n1e999]': "line 2: 1e999 is not a finite number",
     "\n" + "[" * 65 + "]" * 65: "line 2: is nested deeper than 64 levels",
     '{"a":' * 20_000: "line 1: is nested deeper than 64 levels",
+    '["\\ud83d\\ude00",\n"\\ud800"]': "line 2: \\ud800 is half a character",
     '{"a": 1': "line 1: is not valid JSON",
     "": "line 1: is not valid JSON",
     '{"a": 1}\n{}': "line 2: is not valid JSON: Extra data",

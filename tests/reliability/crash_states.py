@@ -8,10 +8,12 @@ allows). What has been synced stays.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from seodang.core import files
@@ -264,6 +266,12 @@ class MemoryPath:
 
     def is_dir(self) -> bool:
         return isinstance(self._value, dict)
+
+    def stat(self) -> Any:
+        if self._value is None:
+            raise FileNotFoundError(self.name)
+        kind = stat.S_IFREG if isinstance(self._value, bytes) else stat.S_IFDIR
+        return SimpleNamespace(st_mode=kind, st_size=len(self._value))
 
     def read_bytes(self) -> bytes:
         if not isinstance(self._value, bytes):

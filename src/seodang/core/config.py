@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from seodang.core.errors import ConfigError, nearest
 from seodang.core.files import write
 from seodang.core.language import say
-from seodang.core.strict import MAX_BYTES, MAX_DEPTH, Refused, parse_toml
+from seodang.core.strict import MAX_BYTES, MAX_DEPTH, Refused, parse_toml, regular_size
 
 
 class Config(BaseModel):
@@ -120,11 +120,12 @@ def _fields_at(cls: type[Config], location: tuple[int | str, ...]) -> list[str]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file strictly (see `strict`); a `ConfigError` names the line."""
     try:
+        size = regular_size(path)
+        if size > MAX_BYTES:
+            raise ConfigError("{path}: is larger than 1 MB ({size} bytes); is this a recipe?", path=path, size=size)
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError("{path}: is larger than 1 MB ({size} bytes); is this a recipe?", path=path, size=len(data))
     try:
         return parse_toml(data)
     except Refused as error:

@@ -25,12 +25,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from seodang.core.blocks import BLOCK, Content, Parts, blocks, entry, size_of
 from seodang.core.errors import DiskError, WeightsError
-from seodang.core.strict import LARGE_BYTES, parse_json
+from seodang.core.strict import LARGE_BYTES, parse_json, read_regular, regular_size
 
 MANIFEST = "manifest.json"
-BLOCK = 1 << 20
-"""Bytes under one digest: what a message about damage can point at."""
 BUSY = 4 * BLOCK
 """From this size on digests are computed beside the writing."""
 TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
@@ -92,7 +91,7 @@ def write(path: Path, data: bytes | str) -> None:
     data = data.encode() if isinstance(data, str) else data
     with explained(path, len(data)), _temporary(path) as temporary:
         try:
-            _write_synced(temporary, data)
+            _write_synced(temporary, [data])
             disk.rename(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -138,19 +137,22 @@ def sync(path: Path) -> None:
         disk.sync_folder(path.parent)
 
 
-def write_folder(path: Path, files: Mapping[str, bytes], facts: Mapping[str, Any] | None = None) -> None:
+def write_folder(path: Path, files: Mapping[str, Content], facts: Mapping[str, Any] | None = None) -> None:
     """Put `files` and a manifest of them (with `facts`) at `path`, a folder that must not exist yet.
+
+    A large file may come in parts, so that nobody has to put them together first.
 
     Raises: DiskError; nothing is left behind then, not even a temporary.
     """
-    size = sum(map(len, files.values()))
-    with explained(path, size), _temporary(path) as temporary, _digesting(files, size) as digests:
+    parts = {name: [data] if isinstance(data, bytes) else data for name, data in files.items()}
+    size = sum(map(size_of, parts.values()))
+    with explained(path, size), _temporary(path) as temporary, _digesting(parts, size) as digests:
         at = temporary
         try:
             disk.make_folder(temporary)
-            for name, data in files.items():
-                _write_synced(temporary / name, data)
-            _write_synced(temporary / MANIFEST, _manifest({**(facts or {}), "files": digests()}))
+            for name, pieces in parts.items():
+                _write_synced(temporary / name, pieces)
+            _write_synced(temporary / MANIFEST, [_manifest({**(facts or {}), "files": digests()})])
             disk.sync_folder(temporary)
             disk.rename(temporary, path)
             at = path
@@ -166,7 +168,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises: WeightsError if there is none, it is damaged, or it is not a manifest.
     """
     try:
-        data = (path / MANIFEST).read_bytes()
+        data = read_regular(path / MANIFEST, LARGE_BYTES)
     except OSError:
         data = b""
     if data and data != _sealed(data[: -len(_SEAL % b"") - 64]):
@@ -197,15 +199,18 @@ def _read_verified(folder: Path, name: str, expected: Mapping[str, Any]) -> byte
             "{path}: the manifest names '{name}', which is outside the folder.", path=folder, name=name
         )  # fmt: skip
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError):
+        found = regular_size(path)
+        data = path.read_bytes() if found == expected["bytes"] else b""
+    except (FileNotFoundError, ValueError):
         raise WeightsError("{path}: is missing.", path=path) from None
-    if len(data) != expected["bytes"]:
+    except OSError as error:
+        raise WeightsError("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from None
+    if found != expected["bytes"] or len(data) != found:
         raise WeightsError("{path}: has {found} bytes, the manifest says {expected}.",
-                           path=path, found=len(data), expected=expected["bytes"])  # fmt: skip
-    found = _digests(data)
-    if found != expected["sha256"]:
-        pairs = enumerate(zip_longest(found, map(str, expected["sha256"]), fillvalue=""))
+                           path=path, found=found, expected=expected["bytes"])  # fmt: skip
+    digests = _digests(data)
+    if digests != expected["sha256"]:
+        pairs = enumerate(zip_longest(digests, map(str, expected["sha256"]), fillvalue=""))
         block, pair = next((block, pair) for block, pair in pairs if pair[0] != pair[1])
         raise WeightsError("{path}: is damaged. Bytes {first} to {last}: SHA-256 is {found}…, the manifest says {expected}….",
                            path=path, first=block * BLOCK, last=min((block + 1) * BLOCK, len(data)) - 1,
@@ -316,22 +321,17 @@ def _manifest(values: Mapping[str, Any]) -> bytes:
 
 
 def _digests(data: bytes) -> list[str]:
-    view = memoryview(data)
-    return [hashlib.sha256(view[first : first + BLOCK]).hexdigest() for first in range(0, max(len(data), 1), BLOCK)]
+    return list(entry([data])["sha256"])
 
 
 @contextmanager
-def _digesting(files: Mapping[str, bytes], size: int) -> Iterator[Any]:
+def _digesting(files: Mapping[str, Parts], size: int) -> Iterator[Any]:
     """Give a function that returns every file's manifest entry; large files are digested while they are written."""
-
-    def entry(data: bytes) -> dict[str, Any]:
-        return {"bytes": len(data), "sha256": _digests(data)}
-
     if size < BUSY:
-        yield lambda: {name: entry(data) for name, data in files.items()}
+        yield lambda: {name: entry(parts) for name, parts in files.items()}
         return
     with ThreadPoolExecutor(1) as pool:
-        waiting = {name: pool.submit(entry, data) for name, data in files.items()}
+        waiting = {name: pool.submit(entry, parts) for name, parts in files.items()}
         yield lambda: {name: future.result() for name, future in waiting.items()}
 
 
@@ -367,16 +367,17 @@ def _discard(folder: Path) -> None:
         disk.remove_folder(folder)
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, parts: Parts) -> None:
     descriptor = disk.create(path)
     try:
-        _write_all(descriptor, data)
+        for block in blocks(parts):  # one call for all of 100 MB takes eight times as long here as one for each block
+            _write_all(descriptor, block)
         disk.sync(descriptor)
     finally:
         disk.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[disk.write(descriptor, view) :]

@@ -43,7 +43,7 @@ from seodang.core.files import (
     write,
 )
 from seodang.core.recipe import Recipe
-from seodang.core.strict import LARGE_BYTES, Refused, parse_json
+from seodang.core.strict import LARGE_BYTES, Refused, parse_json, read_regular
 
 STEP = re.compile(r"step-(\d{9,})")
 
@@ -175,7 +175,7 @@ class RunFolder:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         try:
-            value = parse_json((self.path / name).read_bytes(), LARGE_BYTES)
+            value = parse_json(read_regular(self.path / name, LARGE_BYTES), LARGE_BYTES)
         except (OSError, Refused):
             return None
         return value if isinstance(value, dict) else None

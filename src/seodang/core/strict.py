@@ -1,17 +1,20 @@
 """Strict reading of JSON and TOML: what no two readers could take for different things, small, and data only.
 
-Refused, with the line: more than 1 MB, more than 64 levels, a key that stands twice, NaN and infinity, bytes that are
-no UTF-8. TOML also has dates, which no setting is.
+Refused, with the line: more than 1 MB, more than 64 levels, a key that stands twice, NaN and infinity, bytes and
+characters that are no UTF-8. TOML also has dates, which no setting is.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import stat
 import tomllib
 from collections.abc import Iterable
 from datetime import date, datetime, time
 from math import isinf, isnan
+from pathlib import Path
 from typing import Any, NoReturn
 
 from seodang.core.language import say
@@ -45,6 +48,8 @@ def parse_json(data: bytes | str, limit: int = MAX_BYTES) -> Any:
         raise Refused(say("is not valid JSON: {reason}", reason=error)) from None
     if text.count("{") + text.count("[") > MAX_DEPTH and depth(value) > MAX_DEPTH:
         _refuse(text)
+    if (half := _HALF.search(text)) and not _is_whole(value):
+        raise Refused(say("{value} is half a character", value=half[0]), text.count("\n", 0, half.start()) + 1)
     return value
 
 
@@ -71,6 +76,27 @@ def parse_toml(data: bytes | str, limit: int = MAX_BYTES) -> dict[str, Any]:
     return values
 
 
+def regular_size(path: Path) -> int:
+    """Return the bytes of a file that is one; a device or a pipe ends when it likes.
+
+    Raises: OSError
+    """
+    found = path.stat()  # not by opening it: a pipe would wait for ever
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, say("is not a regular file"))
+    return found.st_size
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return what is in a file, if it is one and has no more than `limit` bytes.
+
+    Raises: OSError
+    """
+    if (size := regular_size(path)) > limit:
+        raise OSError(errno.EFBIG, say("is larger than {limit:,} bytes ({size:,})", limit=limit, size=size))
+    return path.read_bytes()
+
+
 def depth(value: Any) -> int:
     """Return how deep tables and lists are nested in `value`; what is deeper than `MAX_DEPTH` is not looked into."""
     deepest, waiting = 0, [(value, 1)]
@@ -87,6 +113,11 @@ def depth(value: Any) -> int:
 _ENDLESS = re.compile(r"^[^#\n]*[=\[,]\s*[+-]?(?:inf|nan|[\d_.]+[eE][+]?[\d_]+)\s*(?:[,\]}#]|$)", re.MULTILINE)
 _DATED = re.compile(r"^[^#\n]*[=\[,]\s*(?:\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d)", re.MULTILINE)
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+
+
+_HALF = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 
 
 class _Suspect(ValueError):
@@ -153,6 +184,15 @@ def _endless(token: str) -> bool:
     except ValueError:
         return False
     return isnan(value) or isinf(value)
+
+
+def _is_whole(value: Any) -> bool:
+    """Return whether every text in `value` can be written as UTF-8: a surrogate that stands alone cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _too_deep() -> str:

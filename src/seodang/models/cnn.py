@@ -12,6 +12,8 @@ from seodang.core.config import Config
 from seodang.core.errors import ConfigError
 from seodang.layers.activation import ACTIVATIONS, ActivationName
 from seodang.layers.dropout import Dropout
+from seodang.layers.initialization import InitName, initialize_layers
+from seodang.layers.normalization import MapNormalizationName, map_normalization
 from seodang.models.base import Architecture, architectures
 
 
@@ -30,8 +32,10 @@ class CNNConfig(Config):
     """Height and width of every convolution."""
     padding: Literal["same", "none"] = "none"
     """Zeros around the picture, so that a convolution keeps its size; or none, so that it shrinks."""
-    normalization: Literal["none", "batch"] = "batch"
-    """Normalise each channel before the non-linearity."""
+    normalization: MapNormalizationName = "batch"
+    """Normalise before the non-linearity: over batch and places, or each example's maps together, singly or in groups."""
+    init: InitName = "he"
+    """How the first weights are drawn; biases are zero."""
     activation: ActivationName = "relu"
     """Non-linearity after each convolution and each hidden dense layer."""
     head: Literal["flatten", "average"] = "flatten"
@@ -67,6 +71,9 @@ class CNN(Architecture):
         super().__init__()
         self.config = config
         height, width = self._final_size()
+        if config.normalization == "instance" and height * width == 1:
+            raise ConfigError("model.normalization=instance: the last maps have a single place, and the mean over one number leaves "
+                              "nothing. Take fewer stages, or model.normalization=layer.")  # fmt: skip
         self.features = nn.Sequential()
         channels = config.in_channels
         for number, stage in enumerate(config.stages):
@@ -82,7 +89,7 @@ class CNN(Architecture):
 
     def _convolution(self, in_channels: int, out_channels: int, pooled: bool) -> nn.Sequential:
         config = self.config
-        normalized = config.normalization == "batch"
+        normalized = config.normalization != "none"
         layers: list[nn.Module] = [
             nn.Conv2d(in_channels, out_channels, config.kernel_size, bias=not normalized,
                       padding="same" if config.padding == "same" else 0)
@@ -90,7 +97,7 @@ class CNN(Architecture):
         if pooled:
             layers.append(nn.MaxPool2d(2))
         if normalized:
-            layers.append(nn.BatchNorm2d(out_channels))
+            layers.append(map_normalization(config.normalization, out_channels))
         return nn.Sequential(*layers, ACTIVATIONS[config.activation]())
 
     def _dense(self, features: int) -> nn.Sequential:
@@ -127,13 +134,9 @@ class CNN(Architecture):
         return height, width
 
     def initialize(self) -> None:
-        """Draw weights before a non-linearity N(0, 2 / fan-in), the last N(0, 1 / fan-in); biases zero, scales one."""
+        """Draw weights as `init` says: by default N(0, 2 / fan-in), the last N(0, 1 / fan-in); biases zero, scales one."""
         weighted = [module for module in self.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-        for module in weighted:
-            gain = 1.0 if module is weighted[-1] else 2.0
-            nn.init.normal_(module.weight, std=(gain / module.weight[0].numel()) ** 0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        initialize_layers(weighted, self.config.init)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         return self.classifier(self.pool(self.features(images)))

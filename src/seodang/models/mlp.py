@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from pydantic import Field
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from seodang.core.config import Config
 from seodang.layers.activation import ACTIVATIONS, ActivationName
 from seodang.layers.dropout import Dropout
+from seodang.layers.initialization import InitName, initialize_layers
+from seodang.layers.normalization import NormalizationName, normalization
 from seodang.models.base import Architecture, architectures
 
 
@@ -27,8 +29,10 @@ class MLPConfig(Config):
     """Non-linearity after each hidden layer."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of hidden units silenced while training."""
-    normalization: Literal["none", "batch"] = "none"
+    normalization: NormalizationName = "none"
     """Normalise hidden layers before the non-linearity."""
+    init: InitName = "he"
+    """How the first weights are drawn; biases are zero."""
 
 
 SIZES = {
@@ -57,8 +61,8 @@ class MLP(Architecture):
         width = config.in_features
         for size in config.hidden_sizes:
             layers.append(nn.Linear(width, size))
-            if config.normalization == "batch":
-                layers.append(nn.BatchNorm1d(size))
+            if config.normalization != "none":
+                layers.append(normalization(config.normalization, size))
             layers.append(ACTIVATIONS[config.activation]())
             if config.dropout:
                 layers.append(Dropout(config.dropout))
@@ -68,12 +72,8 @@ class MLP(Architecture):
         self.initialize()
 
     def initialize(self) -> None:
-        """Draw hidden weights N(0, 2 / fan-in), the last N(0, 1 / fan-in); biases zero."""
-        linear = [module for module in self.layers if isinstance(module, nn.Linear)]
-        for module in linear:
-            gain = 1.0 if module is linear[-1] else 2.0
-            nn.init.normal_(module.weight, std=(gain / module.in_features) ** 0.5)
-            nn.init.zeros_(module.bias)
+        """Draw weights as `init` says: by default hidden ones N(0, 2 / fan-in), the last N(0, 1 / fan-in); biases zero."""
+        initialize_layers([module for module in self.layers if isinstance(module, nn.Linear)], self.config.init)
 
     def forward(self, inputs: Float[Tensor, "B ..."]) -> Float[Tensor, "B K"]:
         return self.layers(inputs)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import seodang as sd
 from seodang.core.recipe import Recipe
+from seodang.training.assemble import assemble
 from seodang.training.resolve import read_recipe
+from tests.reliability.deaths import child, wait
 
 SAVE_EVERY = 4
 PACE = {"train.threads": 1, "train.log_every": 3, "train.save_every": SAVE_EVERY, "train.evaluate_every": 8}
@@ -75,3 +82,27 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
         else:
             made.setdefault(first, {})[rest] = value
     return made
+
+
+def import_all(folder: Path, chosen: list[str]) -> None:
+    """Import whatever a run of these families (all, if none is named) imports: a fork then starts in milliseconds.
+
+    Nothing is trained in this process: autograd does not survive a fork.
+    """
+    recipes = {name: recipe for name, recipe in families(folder).items() if not chosen or name in chosen}
+    log, modules = folder / "first.txt", folder / "modules.json"
+
+    def work() -> None:
+        for name, recipe in recipes.items():
+            short = recipe.replace(train={**recipe.train.values(), "steps": 2, "workers": 0})
+            sd.train(short, run=folder / f"first-{name}")
+        modules.write_text(json.dumps([name for name in sys.modules if name != "__main__"]))
+
+    if wait(child(work, log), 120) != 0:
+        raise RuntimeError(log.read_text())
+    for name in json.loads(modules.read_text()):
+        if name not in sys.modules:
+            with suppress(ImportError):
+                importlib.import_module(name)
+    for recipe in recipes.values():
+        assemble(recipe)

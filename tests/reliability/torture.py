@@ -2,31 +2,27 @@
 
     python -m tests.reliability.torture --kills 10000
 
-A run is killed with SIGKILL: from outside at a uniformly random time, alone or with its whole process group, or by
-its own hand right before a random one of its writes, syncs and renames. What is compared: every tensor file, the
-state and the history, which checkpoints are left and which is best, the result. Also counted: work lost beyond one
-save interval, processes and temporaries left behind.
+A run is killed with SIGKILL: from outside at a uniformly random time, or by its own hand when it enters a random one
+of its phases (data, forward, backward, step, evaluate, save; each write, sync, rename and removal), alone or with its
+whole process group. Beside these kills some runs get SIGTERM, Ctrl-C or two of them, as `seodang train` meets them.
+
+Compared are every tensor file, the state and the history; which checkpoints are left and which is best; the result.
+Also looked at: work lost beyond one save interval, processes and temporaries left behind, how soon a signal is obeyed,
+and that nothing is lost then.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import mmap
 import os
 import random
-import select
 import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,252 +30,229 @@ import torch
 
 import seodang as sd
 from seodang import api
-from seodang.core import files
-from seodang.core.recipe import Recipe
+from seodang.cli.app import main as command_line
+from seodang.core.config import write_toml
 from seodang.core.run import RunFolder
-from seodang.data.dataset import Loader
-from seodang.training import trainer as trainer_module
-from seodang.training.assemble import assemble
 from seodang.training.provenance import code_digest
-from seodang.training.trainer import Trainer
-from tests.harness import assert_same_end
-from tests.reliability.families import SAVE_EVERY, families
+from tests.harness import TENSORS, history
+from tests.reliability import breakage
+from tests.reliability.deaths import MARKS, Death, Mark, Shared, Watched, adopt_orphans, child, outlive, wait
+from tests.reliability.families import SAVE_EVERY, families, import_all
 
-MOST_KILLS = 6
-"""Kills in the life of one run; then it is left to finish."""
-PATIENCE = 240.0
-"""Seconds after which a run that nobody kills counts as hanging."""
-PHASES = ("start", "data", "update", "evaluate", "save", "create", "write", "sync", "rename", "make_folder", "sync_folder",
-          "remove", "remove_folder")  # fmt: skip
-
-
-class Shared:
-    """What a child tells its parent while it lives: the step it has reached, what it is doing, its calls to the disk."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 24)
-        self.clear()
-
-    def clear(self) -> None:
-        self._memory[:] = struct.pack("qqq", -1, 0, 0)
-
-    def _get(self, place: int) -> int:
-        return int(struct.unpack_from("q", self._memory, 8 * place)[0])
-
-    def _set(self, place: int, value: int) -> None:
-        struct.pack_into("q", self._memory, 8 * place, value)
-
-    step = property(lambda self: self._get(0), lambda self, value: self._set(0, value))
-    phase = property(lambda self: PHASES[self._get(1)], lambda self, name: self._set(1, PHASES.index(name)))
-    calls = property(lambda self: self._get(2), lambda self, value: self._set(2, value))
-
-
-class Suicidal(files.Disk):
-    """A disk that counts its calls, and kills the process, or its group, right before the `deadly` one."""
-
-    def __init__(self, shared: Shared, deadly: int, whole_group: bool) -> None:
-        self.shared, self.deadly, self.whole_group = shared, deadly, whole_group
-
-    def count(self, name: str) -> None:
-        self.shared.phase = name
-        self.shared.calls += 1
-        if self.shared.calls == self.deadly:
-            (os.killpg if self.whole_group else os.kill)(os.getpid(), signal.SIGKILL)
-
-
-def _counted(name: str) -> Callable[..., Any]:
-    def method(self: Suicidal, *arguments: Any) -> Any:
-        self.count(name)
-        before = self.shared.phase
-        result = getattr(files.Disk, name)(self, *arguments)
-        self.shared.phase = before
-        return result
-
-    return method
-
-
-for _name in PHASES[5:]:
-    setattr(Suicidal, _name, _counted(_name))
-
-
-def watch(shared: Shared) -> None:
-    """Let the trainers of this process say what they are doing."""
-
-    def marked(owner: Any, name: str, phase: str) -> None:
-        original = getattr(owner, name)
-
-        def method(self: Any, *arguments: Any, **more: Any) -> Any:
-            shared.phase = phase
-            result = original(self, *arguments, **more)
-            if isinstance(self, Trainer):
-                shared.step = self.step
-            return result
-
-        setattr(owner, name, method)
-
-    marked(Trainer, "_update", "update")
-    marked(Trainer, "_evaluate", "evaluate")
-    marked(Trainer, "save", "save")
-    marked(Loader, "__next__", "data")
-
-
-def child(work: Callable[[], object], log: Path) -> int:
-    """Do `work` in a process of its own, the leader of its group; return its number."""
-    sys.stdout.flush()
-    number = os.fork()
-    if number:
-        with suppress(OSError):  # the child does it too; whoever is first
-            os.setpgid(number, number)
-        return number
-    code = 1
-    try:
-        with suppress(OSError):
-            os.setpgid(0, 0)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(output, 1), os.dup2(output, 2)
-        work()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def wait(number: int, seconds: float) -> int | None:
-    """Return how the child ended, as `os.waitpid` says it, or None if it has not in `seconds`."""
-    descriptor = os.pidfd_open(number)
-    try:
-        ready, _, _ = select.select([descriptor], [], [], max(seconds, 0.0))
-    finally:
-        os.close(descriptor)
-    return os.waitpid(number, 0)[1] if ready else None
+MOST_DEATHS = 6
+"""Deaths in the life of one run; then it is left to finish."""
+SIGNALS = ((signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT))
+SHARE_OF_SIGNALS = 0.15
+PATIENCE, GRACE, ORPHANS = 240.0, 10.0, 5.0
+"""Seconds: an undisturbed run that takes longer hangs; a signal is obeyed in; a worker may outlive its run by."""
+LOG_TAIL = 1200
 
 
 class Undisturbed(NamedTuple):
-    """A run that nobody killed: where it is, how long it took, how often it called the disk."""
+    """A run that nobody killed: where it is, how long it took, how often it entered what."""
 
     run: Path
     seconds: float
-    calls: int
+    counts: dict[str, int]
 
 
 class Torture:
-    """Kills runs of every family in turn, and keeps account."""
+    """Kills runs of every family in turn, and keeps account. What a trial does depends on (seed, its number)."""
 
-    def __init__(self, folder: Path, seed: int, chosen: list[str]) -> None:
-        self.folder, self.random, self.seed = folder, random.Random(seed), seed
+    def __init__(self, folder: Path, seed: int, chosen: list[str], lost_at_most: int = SAVE_EVERY) -> None:
+        self.folder, self.seed, self.lost_at_most = folder, seed, lost_at_most
         self.recipes = {name: recipe for name, recipe in families(folder).items() if not chosen or name in chosen}
+        for name, recipe in self.recipes.items():
+            write_toml(folder / f"{name}.toml", recipe.written())
         self.shared = Shared()
-        self.log = folder / f"log-{seed}.txt"
-        self.groups: set[int] = set()
         self.kills = self.trials = 0
-        self.families: Counter[str] = Counter()
-        self.phases: Counter[str] = Counter()
+        self.most_lost = self.slowest = 0.0
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("families", "phases", "groups", "signals")}
         self.problems: list[str] = []
         self._whole: dict[str, Undisturbed] = {}
 
-    def run(self, kills: int, deadline: float) -> None:
-        """Go on until there have been so many kills, or the time is over."""
-        names = list(self.recipes)
-        while self.kills < kills and time.monotonic() < deadline:
-            self.trial(names[(self.trials + self.seed) % len(names)], kills - self.kills)
-            self.trials += 1
-        self._look_for_orphans()
+    def account(self) -> dict[str, Any]:
+        return {"kills": self.kills, "trials": self.trials, "problems": self.problems, "most_lost": self.most_lost,
+                "slowest": self.slowest, "counts": self.counts}  # fmt: skip
+
+    def trial(self, number: int) -> None:
+        """Let one run die a few times, let it finish, and compare."""
+        chance, names = random.Random(f"{self.seed}/{number}"), list(self.recipes)
+        name = names[number % len(names)]
+        deaths = [self._death(chance, name) for _ in range(chance.randint(1, MOST_DEATHS))]
+        self.follow(name, deaths, f"--seed {self.seed} --trial {number}")
+
+    def _death(self, chance: random.Random, name: str) -> Death:
+        whole_group, share = chance.random() < 0.4, chance.random()
+        if chance.random() < SHARE_OF_SIGNALS:
+            return Death(chance.choice(SIGNALS), whole_group, None, share, gap=chance.uniform(0, 0.02))
+        if chance.random() < 0.5:
+            return Death(whole_group=whole_group, share=share)
+        counts = self.whole(name).counts
+        phase = chance.choice(sorted(counts))
+        return Death(whole_group=whole_group, mark=Mark(phase, chance.randint(1, counts[phase])))
 
     def whole(self, name: str) -> Undisturbed:
+        """Return the undisturbed run of a family; it is made first if need be."""
         if name not in self._whole:
-            path = self.folder / f"whole-{self.seed}-{name}"
+            path = self.folder / f"whole-{name}-{os.getpid()}"
             began = time.monotonic()
             self.shared.clear()
-            status = wait(self._start(self.recipes[name], path, 0, False), PATIENCE)
-            if status != 0:
-                raise RuntimeError(f"{name}: the undisturbed run ended with {status}; see {self.log}")
-            self._whole[name] = Undisturbed(path, time.monotonic() - began, self.shared.calls)
+            log = path.with_suffix(".log")
+            if wait(self._start(name, path, log, None), PATIENCE) != 0:
+                raise RuntimeError(f"{name}: the undisturbed run failed: {log.read_text()}")
+            self._whole[name] = Undisturbed(path, time.monotonic() - began, self.shared.counts)
         return self._whole[name]
 
-    def trial(self, name: str, most: int) -> None:
-        """Kill one run a few times, let it finish, and compare."""
+    def follow(self, name: str, deaths: list[Death], which: str) -> None:
+        """Let a run die as planned, let it finish, and compare; a problem says how to see it again."""
         whole = self.whole(name)
-        path = self.folder / f"{name}-{self.seed}-{self.trials}"
-        for attempt in range(self.random.randint(1, min(MOST_KILLS, most)) + 1):
-            deadly = attempt < min(MOST_KILLS, most)
-            if self._attempt(name, path, whole, deadly) == "finished":
+        path = self.folder / f"{name}-{os.getpid()}-{self.trials}"
+        log, found, happened, stopped_at = path.with_suffix(".log"), [], [], set()
+        groups: list[int] = []
+        for death in [*deaths, None]:
+            self.shared.clear()
+            number = self._start(name, path, log, death)
+            groups.append(number)
+            code, seconds = self._end(number, death, whole.seconds)
+            if code == 0:
                 break
-        else:
-            self._attempt(name, path, whole, False)
-        self._compare(name, whole.run, path)
-
-    def _attempt(self, name: str, path: Path, whole: Undisturbed, deadly: bool) -> str:
-        how = self.random.choice(("time", "time", "call"))
-        whole_group = self.random.random() < 0.4
-        call = self.random.randint(1, whole.calls) if deadly and how == "call" else 0
-        self.shared.clear()
-        number = self._start(self.recipes[name], path, call, whole_group)
-        status = wait(number, self.random.uniform(0, whole.seconds) if deadly and how == "time" else PATIENCE)
-        if status is None:
-            if not deadly:
-                self._say(name, path, "hangs")
-            (os.killpg if whole_group else os.kill)(number, signal.SIGKILL)
-            status = os.waitpid(number, 0)[1]
-        if status == 0:
-            return "finished"
-        if not deadly or not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
-            self._say(name, path, f"ended with {status}; see {self.log}")
-            return "finished"
-        self.kills += 1
-        self.families[name] += 1
-        self.phases[self.shared.phase] += 1
-        self._check_lost_work(name, path)
-        return "killed"
-
-    def _start(self, recipe: Recipe, path: Path, deadly: int, whole_group: bool) -> int:
-        def work() -> None:
-            files.disk = Suicidal(self.shared, deadly, whole_group)
-            watch(self.shared)
-            if (path / "recipe.toml").exists():
-                if not RunFolder(path).is_complete:
-                    sd.resume(path)
+            if death is None or not self._is_expected(code, death, path):
+                found.append(f"hangs for {PATIENCE:.0f} s" if code is None else f"ended with {code} instead of {death}")
+                break
+            now = death.mark or self.shared.now
+            happened.append(str(death._replace(mark=now)))
+            self._count(name, death, now)
+            if death.signals[0] == signal.SIGKILL:
+                found += self._lost_work(path)
             else:
-                sd.train(recipe, run=path)
-            assert not list(path.rglob("*.tmp")), list(path.rglob("*.tmp"))
+                stopped_at.add(self.shared.step)
+                found += self._obeyed(path, log, death, seconds)
+        orphans = sum(outlive(group, ORPHANS) for group in groups)
+        found += [f"{orphans} processes live on {ORPHANS:.0f} s after their run"] if orphans else []
+        found += differences(whole.run, path, stopped_at)
+        self._settle(path, log, found, f"{which}, or --replay {','.join([name, *happened])}")
+        self.trials += 1
 
-        number = child(work, self.log)
-        self.groups.add(number)
-        return number
-
-    def _check_lost_work(self, name: str, path: Path) -> None:
-        if self.shared.step < 0:
-            return
-        kept = max((int(found.name[5:]) for found in RunFolder(path).checkpoints), default=0)
-        if self.shared.step - kept > SAVE_EVERY:
-            self._say(name, path, f"lost {self.shared.step - kept} updates")
-
-    def _compare(self, name: str, whole: Path, path: Path) -> None:
-        first, second = RunFolder(whole), RunFolder(path)
-        try:
-            assert_same_end(first, second)
-            assert [found.name for found in first.checkpoints] == [found.name for found in second.checkpoints]
-            assert (first.marked, first.best and first.best.name) == (second.marked, second.best and second.best.name)
-            assert timeless(first.result) == timeless(second.result)
-            assert second.is_complete
-        except Exception as error:
-            self._say(name, path, f"{type(error).__name__}: {str(error)[:300]}")
-        else:
-            shutil.rmtree(path)
-
-    def _look_for_orphans(self) -> None:
-        left: list[int] = []
-        for _ in range(100):
-            left = [number for number in living() if number in self.groups]
-            if not left:
+    def _start(self, name: str, path: Path, log: Path, death: Death | None) -> int:
+        def work() -> None:
+            Watched(self.shared, death).start()
+            begun = (path / "recipe.toml").exists()
+            if begun and RunFolder(path).is_complete:
                 return
-            time.sleep(0.1)
-        self._say("processes", self.folder, f"{len(left)} live on ten seconds after the last run")
+            if death and death.signals[0] != signal.SIGKILL:
+                words = ["resume", path] if begun else ["train", self.folder / f"{name}.toml", "--run", path]
+                sys.argv[1:] = map(str, words)
+                command_line()
+            elif begun:
+                sd.resume(path)
+            else:
+                sd.train(self.recipes[name], run=path)
 
-    def _say(self, name: str, path: Path, what: str) -> None:
-        self.problems.append(f"{name} (seed {self.seed}, trial {self.trials}, {path}): {what}")
+        return child(work, log)
+
+    def _end(self, number: int, death: Death | None, usual: float) -> tuple[int | None, float]:
+        """Wait for the child, or for the time of its death; return how it ended, and how soon after the first signal."""
+        alone = death is None or death.mark is not None
+        code = wait(number, PATIENCE if alone else death.share * usual)
+        began = time.monotonic()
+        if not alone:
+            for place, signal_number in enumerate(death.signals, start=1):
+                if code is None:
+                    (os.killpg if death.whole_group else os.kill)(number, signal_number)
+                    code = wait(number, PATIENCE if place == len(death.signals) else death.gap)
+        if code is None:
+            os.killpg(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+        return code, time.monotonic() - began
+
+    def _is_expected(self, code: int | None, death: Death, path: Path) -> bool:
+        first = death.signals[0]
+        if code is None:
+            return False
+        if first == signal.SIGKILL or not self.shared.fitting:  # before and after the training nothing catches it
+            return code in (-first, 128 + first) or (first == signal.SIGINT and RunFolder(path).is_complete)
+        return code == 128 + first
+
+    def _count(self, name: str, death: Death, now: Mark) -> None:
+        if death.signals[0] == signal.SIGKILL:
+            self.kills += 1
+            self.counts["families"][name] += 1
+            self.counts["phases"][now.phase] += 1
+            self.counts["groups"]["whole group" if death.whole_group else "process alone"] += 1
+        else:
+            self.counts["signals"][str(death).partition(":")[0]] += 1
+
+    def _lost_work(self, path: Path) -> list[str]:
+        if self.shared.step < 0:
+            return []
+        lost = self.shared.step - newest(path)
+        self.most_lost = max(self.most_lost, lost)
+        return [f"lost {lost} updates, more than {self.lost_at_most}"] if lost > self.lost_at_most else []
+
+    def _obeyed(self, path: Path, log: Path, death: Death, seconds: float) -> list[str]:
+        """Return what is wrong with how a signal during training was obeyed."""
+        self.slowest = max(self.slowest, seconds)
+        found = [f"{death} took {seconds:.1f} s"] if seconds > GRACE else []
+        if not self.shared.fitting and self.shared.step < 0:
+            return found  # it came before the training
+        said = log.read_text()
+        complete = RunFolder(path).is_complete
+        if len(death.signals) == 1 and not complete and newest(path) != self.shared.step:
+            found.append(f"{death}: stopped at {self.shared.step}, saved is {newest(path)}")
+        if not complete and f"seodang resume {path}\n" not in said:
+            found.append(f"{death}: does not say how to go on")
+        return found
+
+    def _settle(self, path: Path, log: Path, found: list[str], again: str) -> None:
+        if found:
+            said = log.read_text()[-LOG_TAIL:] if log.exists() else ""
+            self.problems += [f"{path.name}: {what}\n  see it again: {again}\n  {path}\n{said}" for what in found]
+            return
+        shutil.rmtree(path)
+        log.unlink()
+
+
+def newest(path: Path) -> int:
+    """Return the step of the newest checkpoint, or 0."""
+    found = RunFolder(path).checkpoints if (path / "recipe.toml").exists() else []
+    return int(found[-1].name[5:]) if found else 0
+
+
+def differences(whole: Path, path: Path, stopped_at: set[int]) -> list[str]:
+    """Return what two runs differ in; a run that was asked to stop at some steps was saved there besides."""
+    first, second = RunFolder(whole), RunFolder(path)
+    if not second.is_complete:
+        return ["did not finish"]
+    found = []
+    names = [[item.name for item in run.checkpoints] for run in (first, second)]
+    if names[0][-1] != names[1][-1] or (names[0] != names[1] and not stopped_at):
+        found.append(f"the checkpoints left are {names[1]}, not {names[0]}")
+    if (first.marked, first.best and first.best.name) != (second.marked, second.best and second.best.name):
+        found.append(f"the best is {second.marked}, not {first.marked}")
+    for name in set(names[0]) & set(names[1]):
+        one, two = whole / "checkpoints" / name, path / "checkpoints" / name
+        found += [
+            f"{name}/{file} differs" for file in TENSORS if (one / file).read_bytes() != (two / file).read_bytes()
+        ]
+        found += [f"{name}/state.json differs" for _ in "!" if state(one) != state(two)]
+    besides = {step for step in stopped_at if not any(saved(event, step) for event in first.events)}
+    events = [event for event in history(second) if not any(saved(event, step) for step in besides)]
+    if history(first) != events:
+        found.append("the history differs")
+    if timeless(first.result) != timeless(second.result):
+        found.append(f"the result is {second.result}, not {first.result}")
+    return found
+
+
+def state(checkpoint: Path) -> Any:
+    found = json.loads((checkpoint / "state.json").read_bytes())
+    found["seconds"] = found["window"]["seconds"] = 0
+    return found
+
+
+def saved(event: dict[str, Any], step: int) -> bool:
+    return bool(event["event"] == "saved" and event["step"] == step)
 
 
 def timeless(result: dict[str, Any] | None) -> dict[str, Any]:
@@ -288,103 +261,112 @@ def timeless(result: dict[str, Any] | None) -> dict[str, Any]:
             if key not in ("train_seconds", "peak_memory_bytes") and not key.endswith("_per_second")}  # fmt: skip
 
 
-def living() -> Iterator[int]:
-    """Yield the process group of every process that is not a zombie."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if state not in "ZX":
-            yield int(group)
+# ------------------------------------------------------------------------------------------------- the program
 
 
-def import_all(folder: Path) -> None:
-    """Import whatever a run of every family imports: a fork then starts in milliseconds.
-
-    Nothing is trained in this process: autograd does not survive a fork.
-    """
-
-    def work() -> None:
-        for name, recipe in families(folder).items():
-            sd.train(
-                recipe.replace(train={**recipe.train.values(), "steps": 2, "workers": 0}), run=folder / f"first-{name}"
-            )
-        (folder / "modules.json").write_text(json.dumps([name for name in sys.modules if name != "__main__"]))
-
-    if os.waitpid(child(work, folder / "drivers.txt"), 0)[1]:
-        raise RuntimeError((folder / "drivers.txt").read_text())
-    for name in json.loads((folder / "modules.json").read_text()):
-        if name not in sys.modules:
-            with suppress(ImportError):
-                importlib.import_module(name)
-    for recipe in families(folder).values():
-        assemble(recipe)
+def drive(folder: Path, job: int, options: argparse.Namespace, deadline: float) -> None:
+    """Be one of the processes that torture: every so manieth trial, until there have been so many kills."""
+    adopt_orphans()
+    torture = Torture(folder, options.seed, options.families)
+    wanted = -(-options.kills // options.jobs)
+    if options.replay:
+        name, *deaths = options.replay.split(",")
+        torture.follow(name, [Death.parse(text) for text in deaths], "the same")
+    elif options.trial is not None:
+        torture.trial(options.trial)
+    else:
+        number = job
+        while torture.kills < wanted and time.monotonic() < deadline:
+            torture.trial(number)
+            number += options.jobs
+            write_account(folder, job, torture)
+    write_account(folder, job, torture)
 
 
-@contextmanager
-def broken(what: str | None) -> Iterator[None]:
-    """Leave out a part of resuming: the torture must notice."""
-    if what == "loader":
-        Loader.restore = lambda self, state: None  # type: ignore[method-assign]
-    elif what == "generators":
-        trainer_module.restore_random = lambda states, device: None
-    elif what == "mark":
-        trainer_module.Saver.complete = lambda self, step, best: None  # type: ignore[method-assign]
-    yield
+def write_account(folder: Path, job: int, torture: Torture) -> None:
+    temporary = folder / f"account-{job}.new"
+    temporary.write_text(json.dumps(torture.account()))
+    temporary.rename(folder / f"account-{job}.json")
 
 
-def drive(folder: Path, seed: int, options: argparse.Namespace, deadline: float) -> None:
-    """Be one of the processes that torture."""
-    torture = Torture(folder, seed, options.families)
-    torture.run(-(-options.kills // options.jobs), deadline)
-    account = {"kills": torture.kills, "trials": torture.trials, "families": torture.families, "phases": torture.phases,
-               "problems": torture.problems}  # fmt: skip
-    (folder / f"account-{seed}.json").write_text(json.dumps(account))
+def read_accounts(folder: Path) -> dict[str, Any]:
+    """Return the sum of what every job has counted so far."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("account-*.json"))]
+    names = ("families", "phases", "groups", "signals")
+    return {
+        **{name: sum(one[name] for one in found) for name in ("kills", "trials")},
+        **{name: max((one[name] for one in found), default=0) for name in ("most_lost", "slowest")},
+        **{name: sum((Counter(one["counts"][name]) for one in found), Counter()) for name in names},
+        "problems": [problem for one in found for problem in one["problems"]],
+    }
+
+
+def report(account: dict[str, Any], seconds: float, seed: int) -> None:
+    problems = account["problems"]
+    print(f"{account['kills']:,} kills (SIGKILL) of {account['trials']:,} runs in {seconds:,.0f} s, seed {seed}: "
+          f"{len(problems)} problems")  # fmt: skip
+    for name in ("families", "phases", "groups", "signals"):
+        print(f"{name}: " + ", ".join(f"{key} {count:,}" for key, count in account[name].most_common()))
+    rare = [name for name in MARKS[1:] if not account["phases"][name]]
+    print(f"phases never hit: {', '.join(rare) or 'none'}")
+    print(f"most work lost: {account['most_lost']} updates of {SAVE_EVERY} between saves; "
+          f"slowest to obey a signal: {account['slowest']:.2f} s")  # fmt: skip
+    print(*problems, sep="\n")
+
+
+def run_jobs(folder: Path, options: argparse.Namespace) -> bool:
+    """Torture with several processes, saying every ten seconds how far they are; return whether all went well."""
+    began = time.monotonic()
+    jobs = [
+        child(lambda job=job: drive(folder, job, options, began + options.seconds), folder / "drivers.txt")  # type: ignore[misc]
+        for job in range(options.jobs)
+    ]
+    codes, waiting, said = [], list(jobs), began
+    while waiting:
+        code = wait(waiting[0], 1.0)
+        if code is not None:
+            codes.append(code)
+            waiting.pop(0)
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            account = read_accounts(folder)
+            speed = account["kills"] / (said - began)
+            print(f"{account['kills']:,} of {options.kills:,} kills, {len(account['problems'])} problems, "
+                  f"{speed:.1f} kills/s", file=sys.stderr, flush=True)  # fmt: skip
+    return not any(codes)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=7200, help="stop starting new runs after this time")
+    parser.add_argument("--seconds", type=float, default=7200, help="start no new runs after this time")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--trial", type=int, help="only this trial of the seed")
+    parser.add_argument("--replay", metavar="FAMILY,DEATH,…", help="only a run that dies like this")
     parser.add_argument("--families", nargs="*", default=[])
-    parser.add_argument("--break", dest="broken", choices=["loader", "generators", "mark"])
-    parser.add_argument("--folder", type=Path, help="where the runs go; a failed one is kept there")
+    parser.add_argument("--break", dest="broken", choices=sorted(breakage.PARTS), help="break this: it must be noticed")
+    parser.add_argument("--folder", type=Path, help="where the runs go; one with a problem is kept there")
     options = parser.parse_args()
+    if options.trial is not None or options.replay:
+        options.jobs = 1
     torch.set_num_threads(1)
     code_digest()  # once: the children inherit it, whatever happens to the files
-    api._pictures = lambda run, data: (
-        lambda event: None
-    )  # the report holds clock times, and takes longer than these runs
+    api._pictures = lambda run, data: lambda event: None  # the report takes longer than these runs
     folder = options.folder or Path(tempfile.mkdtemp(prefix="seodang-torture-"))
     folder.mkdir(parents=True, exist_ok=True)
-    import_all(folder)
+    import_all(folder, options.families)
+    if options.broken:
+        breakage.PARTS[options.broken]()
     began = time.monotonic()
-    with broken(options.broken):
-        seeds = [options.seed * 100 + job for job in range(options.jobs)]
-        jobs = [
-            child(lambda seed=seed: drive(folder, seed, options, began + options.seconds), folder / "drivers.txt")  # type: ignore[misc]
-            for seed in seeds
-        ]
-        failed = [job for job in jobs if os.waitpid(job, 0)[1]]
-    if failed:
+    if not run_jobs(folder, options):
         print((folder / "drivers.txt").read_text(), file=sys.stderr)
         return 2
-    accounts = [json.loads((folder / f"account-{seed}.json").read_text()) for seed in seeds]
-    problems = [problem for account in accounts for problem in account["problems"]]
-    kills, trials = (sum(account[name] for account in accounts) for name in ("kills", "trials"))
-    print(
-        f"{kills:,} kills of {trials:,} runs in {time.monotonic() - began:,.0f} s (seed {options.seed}): {len(problems)} problems"
-    )
-    for name in ("families", "phases"):
-        total = sum((Counter(account[name]) for account in accounts), Counter())
-        print(f"{name}: " + ", ".join(f"{key} {count}" for key, count in total.most_common()))
-    print(*problems, sep="\n")
-    if not problems and options.folder is None:
+    account = read_accounts(folder)
+    report(account, time.monotonic() - began, options.seed)
+    if not account["problems"] and options.folder is None:
         shutil.rmtree(folder)
-    return int(bool(problems))
+    return int(bool(account["problems"]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from seodang.models.bundle import BundleRecord, ties
 from seodang.task.base import Task
 from seodang.training.checkpoint import (
     Checkpoint,
+    Contents,
     full,
     optimizer_tensors,
     placed_like,
     restore_optimizer,
-    write_checkpoint,
 )
 from seodang.training.devices import Devices
 from seodang.training.evaluation import evaluate_model
@@ -119,11 +119,16 @@ class Trainer:
                     self._log()
                 improved = bool(self.evaluate_every) and self.step % self.evaluate_every == 0 and self._evaluate()
                 if improved or self._save_due():
-                    self.save(improved)
+                    self.save(improved, wait=False)
+                self.saver.poll()
             self._finish()
         except (TrainingError, DiskError) as error:
+            with suppress(DiskError):
+                self.saver.settle()
             self._tell(Failed(self.step, str(error)))
             raise
+        finally:
+            self.saver.close()
 
     def _update(self) -> None:
         began = self.clock()
@@ -219,38 +224,44 @@ class Trainer:
         """Evaluate on the split that is watched; return whether it is the best so far."""
         if self.split is None or self._evaluated_at == self.step:
             return False
+        self._settle()
         self._scores = self.evaluate(self.split)
         self._evaluated_at = self.step
         improved = self.patience.judge(self._scores, self.step)
         self._tell(Evaluated(self.step, self.split, self._scores, improved, self._epoch()))
         if self.patience.exhausted:
             name = self.task.monitor[0]
-            self.stop(say("no better {name} on {split} for {count} evaluations",
-                          name=name, split=self.split, count=self.patience.limit))  # fmt: skip
+            self._stop_reason = say("no better {name} on {split} for {count} evaluations",
+                                    name=name, split=self.split, count=self.patience.limit)  # fmt: skip
             self.finished = True
         return improved and self.step > 0
 
-    def save(self, best: bool = False) -> None:
-        """Write a checkpoint; when this returns it is durable, or the disk failed and `on_save_error` is "continue"."""
+    def save(self, best: bool = False, wait: bool = True) -> None:
+        """Write a checkpoint of this moment; if `wait`, it is durable afterwards, or `on_save_error` is "continue"."""
         self._read_flag()
+        self._settle()
         live = {name: full(value) for name, value in self.model.state_dict().items()}
         shown, raw = live, {}
         if self.average:
             shown = {**live, **{name: full(value) for name, value in self.average.mean.items()}}
-            raw = {f"raw/{name}": live[name].detach().cpu().contiguous().clone() for name in self.average.mean}
+            raw = {f"raw/{name}": live[name] for name in self.average.mean}
         moments = optimizer_tensors(self.networks, self.optimizers)
         generators = {
             f"rank/{name}": torch.stack(self.devices.gather(value))
             for name, value in random_state(self.devices.device).items()
         }
+        if self.devices.main:
+            name = self.run.checkpoint_path(self.step).name if best else self.saver.best
+            contents = Contents(shown, self.ties, self.record, {**moments, **raw}, generators,
+                                {**self._state(), "best": name}, {"step": self.step, **self.facts})  # fmt: skip
+            self.saver.save(self.step, best, contents, wait)
+        if wait:
+            self._settle()
 
-        def write(path: Path, name: str | None) -> None:
-            write_checkpoint(path, shown, self.ties, self.record, {**moments, **raw}, generators,
-                             {**self._state(), "best": name}, {"step": self.step, **self.facts})  # fmt: skip
-
-        if self.devices.main and not self.saver.save(self.step, best, write) and best:
+    def _settle(self) -> None:
+        """Wait for the checkpoint that is being written; a best one that was lost is forgotten, on every rank."""
+        if self.devices.agree(self.saver.settle()):
             self.patience.take_back()
-        self.devices.barrier()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -296,11 +307,13 @@ class Trainer:
     # -------------------------------------------------------------------------------------- ends of a run
 
     def stop(self, reason: str) -> None:
-        """Ask the loop to save and end after the update it is in."""
-        self._stop_reason = self._stop_reason or reason
+        """Ask the loop to save and end after the update it is in; a run that has finished is not asked any more."""
+        if not self.finished:
+            self._stop_reason = self._stop_reason or reason
 
     def _ended(self) -> bool:
         if self._is_over():
+            self._stop_reason = self._stop_reason if self.finished else None  # asked to stop in its last update
             self.finished = True
             return True
         if self.devices.main and self.step % self.train.log_every == 0 and self.run.stop_requested:
@@ -318,6 +331,7 @@ class Trainer:
         return self.seconds >= (self.train.minutes or 0) * 60
 
     def _finish(self) -> None:
+        self._settle()
         improved = self.finished and self._evaluate()
         if improved or not self.run.checkpoint_path(self.step).exists():
             self.save(improved)

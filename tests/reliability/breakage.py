@@ -1,0 +1,71 @@
+"""Parts of crash-safety to break on purpose: the torture must notice each of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any
+
+from seodang import api
+from seodang.core.run import RunFolder
+from seodang.data import dataset
+from seodang.data.dataset import Loader
+from seodang.training import trainer as trainer_module
+from seodang.training.saving import Saver
+from seodang.training.trainer import Trainer
+
+
+def _loader() -> None:
+    """Begin at the first batch again."""
+    Loader.restore = lambda self, state: None  # type: ignore[method-assign]
+
+
+def _generators() -> None:
+    """Draw the random numbers of the start again."""
+    trainer_module.restore_random = lambda states, device: None
+
+
+def _optimizer() -> None:
+    """Forget the moments."""
+    trainer_module.restore_optimizer = lambda networks, optimizers, tensors: None
+
+
+def _mark() -> None:
+    """Do not mark the best checkpoint that a crash left unmarked."""
+    complete, mark = Saver.complete, Saver._mark
+
+    def without_mark(self: Saver, *arguments: Any) -> None:
+        self._mark = lambda: None  # type: ignore[method-assign]
+        complete(self, *arguments)
+        self._mark = mark.__get__(self)  # type: ignore[method-assign]
+
+    Saver.complete = without_mark  # type: ignore[method-assign]
+
+
+def _saves() -> None:
+    """Leave out every other save."""
+    due = Trainer._save_due
+    Trainer._save_due = lambda self: due(self) and self.step % 8 == 0  # type: ignore[method-assign]
+
+
+def _leftovers() -> None:
+    """Leave the temporaries of the dead."""
+    RunFolder._tidy = lambda self: None  # type: ignore[method-assign]
+
+
+def _workers() -> None:
+    """Let loader workers look after themselves."""
+    dataset._die_with = lambda parent, worker: None
+
+
+def _signals() -> None:
+    """Let SIGTERM and Ctrl-C do what they do to any program."""
+
+    @contextmanager
+    def nothing(trainer: Trainer) -> Any:
+        yield
+
+    api.signals = nothing
+
+
+PARTS = {"loader": _loader, "generators": _generators, "optimizer": _optimizer, "mark": _mark, "saves": _saves,
+         "leftovers": _leftovers, "workers": _workers, "signals": _signals}  # fmt: skip

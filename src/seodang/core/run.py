@@ -113,8 +113,16 @@ class RunFolder:
         Raises: DiskError; the event is kept, and written before the next one.
         """
         self._unwritten += json.dumps(_finite(event.record()), ensure_ascii=False) + "\n"
-        append(self.path / "events.jsonl", self._unwritten)
-        self._unwritten = ""
+        self.write_events()
+
+    def write_events(self) -> None:
+        """Add what the disk did not take before, if there is any.
+
+        Raises: DiskError
+        """
+        if self._unwritten:
+            append(self.path / "events.jsonl", self._unwritten)
+            self._unwritten = ""
 
     def sync_events(self) -> None:
         """Make durable every event so far: a checkpoint must not outlive the history that led to it."""

@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from seodang.core.blocks import Content
 from seodang.core.errors import RunError, WeightsError
 from seodang.core.files import read_manifest, write_folder
 from seodang.core.run import read_checkpoint
 from seodang.core.strict import LARGE_BYTES, Refused, parse_json
 from seodang.models.bundle import (
+    SETTINGS,
     WEIGHTS,
     BundleRecord,
-    bundle_files,
     json_bytes,
     load_weights,
     read_tensors,
     ties,
 )
+from seodang.training.staging import Stage, size_of, tensor_parts
 
 OPTIMIZER, RANDOM, STATE = "optimizer.safetensors", "random.safetensors", "state.json"
 
@@ -60,7 +61,7 @@ def optimizer_tensors(
         for parameter_name, parameter in network.named_parameters():
             for slot, value in optimizers[name].state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
-                    tensors[f"{name}/{parameter_name}/{slot}"] = full(value).detach().cpu().contiguous().clone()
+                    tensors[f"{name}/{parameter_name}/{slot}"] = full(value).detach()
     return tensors
 
 
@@ -84,7 +85,7 @@ def restore_optimizer(
 def split_state(state: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Move the tensors of a nested state into `tensors` under their path; return the rest, JSON-able."""
     if isinstance(state, Tensor):
-        tensors[path] = state.detach().cpu().contiguous().clone()
+        tensors[path] = state.detach()
         return {"$tensor": path}
     if isinstance(state, Mapping):
         return {key: split_state(value, f"{path}/{key}", tensors) for key, value in state.items()}
@@ -153,23 +154,36 @@ def _read_state(data: bytes, tensors: Mapping[str, Tensor], path: Path) -> dict[
     return state
 
 
-def write_checkpoint(
-    path: Path,
-    weights: Mapping[str, Tensor],
-    tied: Mapping[str, str],
-    record: BundleRecord,
-    optimizer: Mapping[str, Tensor],
-    generators: Mapping[str, Tensor],
-    state: Mapping[str, Any],
-    facts: Mapping[str, Any],
-) -> None:
+class Contents:
+    """What a checkpoint is to hold. Its tensors are those the training works with: nothing is copied before `files`."""
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], tied: Mapping[str, str], record: BundleRecord,
+        optimizer: Mapping[str, Tensor], generators: Mapping[str, Tensor], state: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self.facts = facts
+        tensors = dict(generators)
+        plain = split_state(state, "state", tensors)
+        self._tensors: dict[str, Mapping[str, Tensor]] = {
+            WEIGHTS: {name: value for name, value in weights.items() if name not in tied},
+            OPTIMIZER: optimizer, RANDOM: tensors,
+        }  # fmt: skip
+        self._settings, self._state = json_bytes(record.values()), json_bytes(plain)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the tensors."""
+        return size_of(*self._tensors.values())
+
+    def files(self, stage: Stage | None) -> dict[str, Content]:
+        """Return the files: copied to `stage`, or as they are, which is to be written before the next update."""
+        packed = {name: stage.hold(name, tensors) if stage else tensor_parts(tensors)
+                  for name, tensors in self._tensors.items()}  # fmt: skip
+        return {WEIGHTS: packed[WEIGHTS], SETTINGS: self._settings, OPTIMIZER: packed[OPTIMIZER],
+                RANDOM: packed[RANDOM], STATE: self._state}  # fmt: skip
+
+
+def write_checkpoint(path: Path, files: Mapping[str, Content], facts: Mapping[str, Any]) -> None:
     """Write a checkpoint folder: durable when this returns, absent if it raises."""
-    tensors = dict(generators)
-    plain = split_state(state, "state", tensors)
-    files = {
-        **bundle_files(weights, tied, record),
-        OPTIMIZER: save_tensors(dict(optimizer)),
-        RANDOM: save_tensors(tensors),
-        STATE: json_bytes(plain),
-    }
     write_folder(path, files, facts)

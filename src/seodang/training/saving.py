@@ -4,12 +4,17 @@
 
 A run that died in the middle is made complete when it is resumed: everything after the second arrow follows
 from the checkpoint.
+
+A large checkpoint is copied to memory, which is all the loop waits for, and written beside it, at most one at a time: the next
+save, the next evaluation and every end wait for the one before. What went wrong is said at the next update. Events are told by
+the loop alone; a `Saved` that comes late has its place in the history after the step it saved (`RunFolder.events`), whenever
+the disk was done. A small one is written at once, which takes less than a thread would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -20,14 +25,30 @@ from seodang.core.files import bytes_free
 from seodang.core.language import say
 from seodang.core.recipe import Train
 from seodang.core.run import RunFolder
-from seodang.training.checkpoint import Checkpoint
+from seodang.training.beside import Beside
+from seodang.training.checkpoint import Checkpoint, Contents, write_checkpoint
 from seodang.training.devices import Devices
 from seodang.training.listeners import Audience
+from seodang.training.staging import Stage
 
 CHECKPOINTS = 3
 """Checkpoints there should be room for: the two that are kept and the one being written."""
 COPIES = 3
 """Sizes of the weights in a checkpoint: the weights and the two moments of Adam."""
+BESIDE_FROM = 4 << 20
+"""Bytes from which a checkpoint is written beside the loop; below, writing takes a few milliseconds (benchmarks/saving.py)."""
+
+
+@dataclass
+class Save:
+    """A save on its way."""
+
+    step: int
+    name: str
+    best: bool
+    at_once: bool
+    durable: bool = False
+    told: bool = False
 
 
 class Saver:
@@ -36,7 +57,9 @@ class Saver:
     def __init__(self, run: RunFolder, train: Train, devices: Devices, audience: Audience) -> None:
         self.run, self.train, self.devices, self.audience = run, train, devices, audience
         self.best: str | None = None
-        self._failing = False
+        self._failing = self._lost = False
+        self._save: Save | None = None
+        self._beside, self._stage = Beside(), Stage()
 
     def tell(self, event: Event) -> None:
         """Record an event and tell it to who listens.
@@ -53,33 +76,90 @@ class Saver:
                 self._failed(error, event.step)
         self.audience.tell(event)
 
-    def save(self, step: int, best: bool, write: Callable[[Path, str | None], None]) -> bool:
-        """Save with `write(path, name of the best)`; return whether there is a durable checkpoint of `step` now.
+    def save(self, step: int, best: bool, contents: Contents, wait: bool) -> None:
+        """Save `contents`: beside the loop if they are large and nobody needs to `wait`. `settle` says how it went.
 
+        The save before must have been settled.
         Raises: DiskError if ``train.on_save_error`` is ``"stop"``.
         """
         path = self.run.checkpoint_path(step)
         durable = path.exists()
-        try:
-            if not durable:
+        at_once = wait or durable or contents.size < BESIDE_FROM
+        save = self._save = Save(step, path.name, best, at_once, durable)
+        files = {} if durable else contents.files(None if at_once else self._stage)
+
+        def write() -> None:
+            if not save.durable:
                 self.run.sync_events()
-                write(path, path.name if best else self.best)
-                durable = True
-            self.best = path.name if best else self.best
-            self._mark()
-            self.tell(Saved(step, path.name))
-            self.run.prune(self.train.keep)
+                write_checkpoint(path, files, contents.facts)
+                save.durable = True
+            self._mark(save.name if best else self.best)
+
+        try:
+            self.run.write_events()
         except DiskError as error:
-            self._failing = False
-            self._failed(error, step)
-        return durable
+            self._take_back(save, error)
+            return
+        self._beside.start(write, at_once)
+        if at_once:
+            self._take_all()
+
+    def poll(self) -> None:
+        """Tell of what has ended beside the loop.
+
+        Raises: DiskError if it failed and ``train.on_save_error`` is ``"stop"``.
+        """
+        if self._beside.ended:
+            self._take()
+
+    def settle(self) -> bool:
+        """Wait until nothing is being written; return whether a best checkpoint was lost since this was last asked.
+
+        Raises: DiskError if it failed and ``train.on_save_error`` is ``"stop"``.
+        """
+        self._take_all()
+        lost, self._lost = self._lost, False
+        return lost
+
+    def close(self) -> None:
+        """Wait until nothing is being written, whatever comes of it: the next start makes complete what can be."""
+        with suppress(BaseException):
+            self._beside.wait()
+
+    def _take_all(self) -> None:
+        while self._beside.busy:
+            self._take()
+
+    def _take(self) -> None:
+        """Wait for what is being written or removed, and do what follows it."""
+        save = self._save
+        assert save is not None
+        try:
+            self._beside.wait()
+        except DiskError as error:
+            self._take_back(save, error)
+            return
+        if not save.told:
+            save.told = True
+            self.best = save.name if save.best else self.best
+            self.tell(Saved(save.step, save.name))
+            self._beside.start(lambda: self.run.prune(self.train.keep), save.at_once)
+
+    def _take_back(self, save: Save, error: DiskError) -> None:
+        """Say that a save, or what follows it, failed; what is durable stays."""
+        if save.durable:
+            self.best = save.name if save.best else self.best
+        else:
+            self._lost = save.best
+        self._failing = False
+        self._failed(error, save.step)
 
     def complete(self, step: int, best: str | None) -> None:
         """Do what a crash left undone of the save that wrote the checkpoint of `step`."""
         self.best = best
         if not self.devices.main:
             return
-        self._mark()
+        self._mark(best)
         if not any(event["event"] == "saved" and event["step"] == step for event in self.run.events):
             self.tell(Saved(step, self.run.checkpoint_path(step).name))
         self.run.prune(self.train.keep)
@@ -110,9 +190,9 @@ class Saver:
                 "{path}: {free:,} bytes are free, and the checkpoints of this run take about {needed:,}. "
                 "Make room before the first one is written.", path=self.run.path, free=free, needed=needed)))  # fmt: skip
 
-    def _mark(self) -> None:
-        if self.run.marked != self.best:
-            self.run.mark_best(self.best)
+    def _mark(self, best: str | None) -> None:
+        if self.run.marked != best:
+            self.run.mark_best(best)
 
     def _failed(self, error: DiskError, step: int) -> None:
         if self.train.on_save_error == "stop":

@@ -333,13 +333,14 @@ def _fit(
     allow_drift: bool,
 ) -> Run:
     """Train in `folder`, from the checkpoint that `find` finds there, if any."""
-    from seodang.training.devices import Devices, machine  # lazy: 1 s
+    from seodang.training.determinism import deterministic  # lazy: 1 s
+    from seodang.training.devices import Devices, machine
     from seodang.training.trainer import Trainer
 
     devices = Devices(assembly.recipe.train)
     run = Run(folder.path)
     try:
-        with run.locked() if devices.main else nullcontext():
+        with run.locked() if devices.main else nullcontext(), deterministic(assembly.recipe.train.deterministic):
             run.clear_stop()
             if not devices.main:
                 devices.barrier()  # the first process sets damaged checkpoints aside

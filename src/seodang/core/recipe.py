@@ -60,6 +60,8 @@ class Train(Config):
     """CPU threads for arithmetic. Kept in the run: results depend on it in the last bits."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of matrix products and convolutions. Weights are always float32."""
+    deterministic: bool = True
+    """Use only kernels that give the same bytes each time; an operation without one is refused by name."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Memory layout of images and convolutions."""
     compile: bool | Literal["auto"] = "auto"

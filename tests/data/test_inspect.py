@@ -218,7 +218,7 @@ def test_a_jpeg_cut_off_and_mended_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a" / "0.jpg"
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + b"\xff\xd9")  # decoders accept this
-    assert has(found(tmp_path), "warning", "a/0.jpg", "was the file cut off?")
+    assert has(found(tmp_path), "warning", "a/0.jpg", "is cut off: parts of the picture are missing")
 
 
 def test_folders_without_any_picture(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from seodang.core.language import say
 from seodang.data.check_classes import check_classes
-from seodang.data.decoding import Header, Unreadable, decode, format_of, header, read_picture
+from seodang.data.decoding import Header, Unreadable, decode, format_of, header, is_cut_off, read_picture
 from seodang.data.finding import Finding, listed, shown
 from seodang.data.folder import FolderConfig
 from seodang.data.picture_files import Layout, PictureFile, lay_out
@@ -19,8 +20,8 @@ from seodang.data.picture_loading import in_threads
 
 SMALL = 8
 """Pixels of the shorter side below which there is little to see."""
-CUT = 0.25
-"""Share of a JPEG's rows that are one colour, from which it looks cut off."""
+BLOCK = 8
+"""Side of the squares a JPEG is made of: one that is all one colour in a corner may be filled up."""
 
 
 class _Seen(NamedTuple):
@@ -28,9 +29,10 @@ class _Seen(NamedTuple):
 
     header: Header
     digest: str
+    pixels: str
+    """Digest of the pixels, the same for a copy that was saved anew; of the file, where all is one colour."""
     one_colour: bool
-    flat_rows: float
-    """Share of rows at the bottom that are all one colour, neither black nor white."""
+    cut_off: bool
 
 
 def check_pictures(root: Path, settings: FolderConfig) -> list[Finding]:
@@ -46,22 +48,35 @@ def check_pictures(root: Path, settings: FolderConfig) -> list[Finding]:
     findings += [
         Finding(level, shown(file.path), f"{item}.") for file, item in seen.items() if isinstance(item, Unreadable)
     ]
+    if layout.splits and "train" not in layout.splits:
+        findings.append(Finding("error", shown(root), say(
+            "has {splits} but no folder 'train'. Put the pictures to learn from there.", splits=", ".join(layout.splits))))  # fmt: skip
     if not good:
-        return [
-            *findings,
-            Finding("error", shown(root), say("none of its {count} pictures can be read.", count=len(seen))),
-        ]
+        nothing = say("none of its {count} pictures can be read.", count=len(seen))
+        return [*findings, Finding("error", shown(root), nothing)] if seen else findings
     for file, item in good.items():
         findings += _oddities(file, item)
-    findings += [*_copies(root, good, layout, settings), *_kinds(root, good)]
-    if layout.classes:
-        for split in layout.splits or (None,):
-            counts = Counter(file.label for file in good if file.split == split)
-            where = shown(root / split if split else root)
-            findings += check_classes({name: counts[name] for name in layout.classes if counts[name]}, where)
-            if split:
-                findings += [Finding("warning", where, say("class '{name}' has no pictures here.", name=name))
-                             for name in layout.classes if not counts[name]]  # fmt: skip
+    findings += [
+        *_traits(root, good),
+        *_copies(root, good, settings),
+        *_kinds(root, good),
+        *_counts(root, good, layout),
+    ]
+    return findings
+
+
+def _counts(root: Path, good: Mapping[PictureFile, _Seen], layout: Layout) -> list[Finding]:
+    """Report classes that are small, uneven, or lacking in a split."""
+    findings: list[Finding] = []
+    for split in layout.splits or (None,):
+        counts = Counter(file.label for file in good if file.split == split)
+        if not layout.classes or not counts:
+            continue
+        where = shown(root / split if split else root)
+        findings += check_classes({name: counts[name] for name in layout.classes if counts[name]}, where)
+        if split:
+            findings += [Finding("warning", where, say("class '{name}' has no pictures here.", name=name))
+                         for name in layout.classes if not counts[name]]  # fmt: skip
     return findings
 
 
@@ -72,13 +87,22 @@ def _look(file: PictureFile) -> _Seen | Unreadable:
         pixels = decode(data, 1 if found.grey else 3)
     except Unreadable as error:
         return error
-    first = pixels[0, 0]
-    flat = (pixels == pixels[-1, -1]).all((1, 2))
-    rows = len(flat) if flat.all() else int(flat[::-1].argmin())
-    coloured = int(pixels[-1, -1].min()) > 0 and int(pixels[-1, -1].max()) < 255
-    return _Seen(
-        found, hashlib.sha256(data).hexdigest(), bool((pixels == first).all()), rows / len(flat) if coloured else 0.0
+    digest = hashlib.sha256(data).hexdigest()
+    shows = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    one_colour = bool((pixels == pixels[0, 0]).all())
+    cut = (
+        found.format == "JPEG"
+        and ("progressive" in found.traits or _has_flat_corner(pixels))
+        and is_cut_off(data, pixels)
     )
+    return _Seen(found, digest, digest if one_colour else shows, one_colour, cut)
+
+
+def _has_flat_corner(pixels: np.ndarray) -> bool:
+    """Return whether a block in a corner is all one colour; the last one may be in any, as a picture may be turned."""
+    rows, columns = (slice(None, BLOCK), slice(-BLOCK, None)), (slice(None, BLOCK), slice(-BLOCK, None))
+    corners = (pixels[row, column] for row in rows for column in columns)
+    return any(bool((corner == corner[0, 0]).all()) for corner in corners)
 
 
 def _oddities(file: PictureFile, seen: _Seen) -> list[Finding]:
@@ -91,37 +115,62 @@ def _oddities(file: PictureFile, seen: _Seen) -> list[Finding]:
                                                       width=seen.header.width, height=seen.header.height)))  # fmt: skip
     elif seen.one_colour:
         findings.append(Finding("warning", where, say("is all one colour.")))
-    elif seen.header.format == "JPEG" and seen.flat_rows >= CUT:
-        findings.append(Finding("warning", where, say("is one colour in the lower {share:.0%}: was the file cut off?",
-                                                      share=seen.flat_rows)))  # fmt: skip
-    if seen.header.frames:
-        findings.append(Finding("note", where, say("has several frames; the first is used.")))
+    elif seen.cut_off:
+        findings.append(Finding("warning", where, say("is cut off: parts of the picture are missing. Copy it anew.")))
     return findings
 
 
-def _copies(root: Path, good: dict[PictureFile, _Seen], layout: Layout, settings: FolderConfig) -> list[Finding]:
+def _traits(root: Path, good: Mapping[PictureFile, _Seen]) -> list[Finding]:
+    """Report in one note each what is done with pictures that are not as plain as the others."""
+    groups = {
+        say("have several frames; the first is used"): [file for file, item in good.items() if item.header.frames],
+        say("have names that are no UTF-8; they are read all the same"): [
+            file for file in good if shown(file.path.name) != file.path.name
+        ],
+    }
+    said = {
+        "turned": say("are turned as their EXIF entry says"),
+        "CMYK": say("are CMYK, for printing; their colours are taken over without their profile"),
+        "16 bits": say("have 16 bits for each grey level; 8 are kept"),
+        "transparent": say("may be transparent in places; these become white"),
+    }
+    for trait, text in said.items():
+        groups[text] = [file for file, item in good.items() if trait in item.header.traits]
+    return [Finding("note", shown(root), say("{count} pictures {what}: {names}.", count=len(files), what=text,
+                                             names=listed([shown(file.path.relative_to(root)) for file in files], 5)))
+            for text, files in groups.items() if files]  # fmt: skip
+
+
+def _copies(root: Path, good: Mapping[PictureFile, _Seen], settings: FolderConfig) -> list[Finding]:
     groups: dict[str, list[PictureFile]] = defaultdict(list)
     for file, item in good.items():
-        groups[item.digest].append(file)
+        if not item.one_colour:
+            groups[item.pixels].append(file)
     findings = []
     for files in groups.values():
         if len(files) < 2:
             continue
         names = listed([shown(file.path.relative_to(root)) for file in files[1:]], 5)
-        where = shown(files[0].path)
+        where, bytewise = shown(files[0].path), len({good[file].digest for file in files}) == 1
+        same = (
+            say("is the same file as {names}", names=names)
+            if bytewise
+            else say("shows the same as {names}", names=names)
+        )
         if len({file.split for file in files}) > 1:
-            level = "error" if settings.on_duplicate == "refuse" else "warning"
-            findings.append(Finding(level, where, say("is the same file as {names}, in another split: what is held out must not "
-                                                      "be trained on.", names=names)))  # fmt: skip
+            torn = len({(good[file].digest, file.split) for file in files}) > len({good[file].digest for file in files})
+            level = "error" if torn and settings.on_duplicate == "refuse" else "warning"
+            findings.append(Finding(level, where, say("{same}, in another split: what is held out must not be trained on. "
+                                                      "Take one away.", same=same)))  # fmt: skip
         elif len({file.label for file in files}) > 1:
-            findings.append(Finding("warning", where, say("is the same file as {names}, in another class: one must be wrong.",
-                                                          names=names)))  # fmt: skip
+            findings.append(Finding("warning", where, say("{same}, in another class: one must be wrong. Take it away.",
+                                                          same=same)))  # fmt: skip
         else:
-            findings.append(Finding("note", where, say("is the same file as {names}.", names=names)))
+            findings.append(Finding("note", where, f"{same}."))
     return findings
 
 
-def _kinds(root: Path, good: dict[PictureFile, _Seen]) -> list[Finding]:
+def _kinds(root: Path, good: Mapping[PictureFile, _Seen]) -> list[Finding]:
     heads = [item.header for item in good.values()]
     grey = sum(head.grey for head in heads)
     sides = np.array([(head.height, head.width) for head in heads])

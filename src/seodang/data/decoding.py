@@ -38,6 +38,8 @@ class Header(NamedTuple):
     format: str
     frames: bool
     """Whether there are several; the first is used."""
+    traits: frozenset[str] = frozenset()
+    """What of "turned", "CMYK", "16 bits", "transparent" and "progressive" it is."""
 
 
 @contextmanager
@@ -91,10 +93,36 @@ def header(path: Path) -> Header:
     check_file(path)
     with _opened(path) as image:
         height, width = image.height, image.width
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # lying on its side
+        turn = image.getexif().get(0x0112, 1)
+        if turn in (5, 6, 7, 8):  # lying on its side
             height, width = width, height
         grey = image.mode in GREY or (image.mode in ("P", "PA") and _grey_palette(image))
-        return Header(height, width, grey, image.format or "", bool(getattr(image, "is_animated", False)))
+        form = "JPEG" if image.format == "MPO" else image.format or ""  # a JPEG with more behind it, from a phone
+        return Header(height, width, grey, form, bool(getattr(image, "is_animated", False)), _traits(image, turn))
+
+
+def _traits(image: Image.Image, turn: object) -> frozenset[str]:
+    found = {
+        "turned": turn in (2, 3, 4, 5, 6, 7, 8),
+        "CMYK": image.mode in ("CMYK", "YCCK"),
+        "16 bits": image.mode.startswith("I"),
+        "transparent": _is_transparent(image),
+        "progressive": bool(image.info.get("progressive")),
+    }
+    return frozenset(name for name, there in found.items() if there)
+
+
+def is_cut_off(data: bytes, pixels: np.ndarray) -> bool:
+    """Return whether parts of a JPEG with these `pixels` are missing although there is an end behind what is left.
+
+    Decoders fill such a gap without a word. A gap takes up what is put before the end; a whole picture does not.
+    """
+    end = data.rfind(b"\xff\xd9")
+    try:
+        filled = decode(data[:end] + bytes(range(1, 255)) * 16 + data[end:], pixels.shape[2])
+    except Unreadable:
+        return False
+    return end > 0 and not np.array_equal(filled, pixels)
 
 
 def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -142,11 +170,15 @@ def _flat(image: Image.Image) -> Image.Image:
         if not (values.min() >= 0 and values.max() <= 1):
             raise Unreadable(say("holds floating-point grey levels outside 0…1"))
         return Image.fromarray((values * 255).round().astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+    if _is_transparent(image):
         seen = image.convert("RGBA")
         white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, seen).convert("RGB")
     return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

@@ -45,3 +45,11 @@ def shown(path: Path | str) -> str:
 def listed(items: Sequence[object], limit: int = 10) -> str:
     """Return ``1, 2, 3 …`` with at most `limit` items."""
     return ", ".join(map(str, items[:limit])) + (" …" if len(items) > limit else "")
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return groups of names that differ in capitals or spaces only."""
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(name.casefold().split()), set()).add(name)
+    return sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1)

@@ -11,12 +11,29 @@ from seodang.core.errors import DataError, nearest
 from seodang.core.language import say
 from seodang.core.registry import natural
 from seodang.data.decoding import SUFFIXES, format_of
-from seodang.data.finding import Finding, listed, shown
+from seodang.data.finding import Finding, alike, listed, shown
 
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
                "dev": "valid", "test": "test", "testing": "test"}  # fmt: skip
 SYSTEM = ("thumbs.db", "desktop.ini", "__macosx")
 """What operating systems leave in folders; passed over like everything that begins with a dot."""
+UNREAD = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".svg",
+    ".psd",
+    ".jp2",
+    ".jxl",
+    ".ico",
+    ".tga",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".arw",
+    ".eps",
+)
+"""Names of pictures in formats that are not read."""
 
 
 class PictureFile(NamedTuple):
@@ -59,9 +76,15 @@ def lay_out(root: Path) -> Layout:
                         suffixes=", ".join(SUFFIXES))  # fmt: skip
     classes = walk.classes(root, tuple(made))
     notes = []
-    if walk.others:
-        notes.append(say("{count} files that are no pictures were passed over: {names}.", count=len(walk.others),
-                         names=listed([shown(path.relative_to(root)) for path in walk.others], 5)))  # fmt: skip
+    unread = [path for path in walk.others if path.suffix.lower() in UNREAD]
+    if unread:
+        walk.findings.append(Finding("warning", shown(root), say(
+            "{count} pictures are in a format that is not read: {names}. Save them as PNG or JPEG.", count=len(unread),
+            names=listed([shown(path.relative_to(root)) for path in unread], 5))))  # fmt: skip
+    others = [path for path in walk.others if path not in unread]
+    if others:
+        notes.append(say("{count} files that are no pictures were passed over: {names}.", count=len(others),
+                         names=listed([shown(path.relative_to(root)) for path in others], 5)))  # fmt: skip
     splits = tuple(name for name in ("train", "valid", "test") if name in made)
     return Layout(tuple(walk.files), classes, splits, tuple(walk.findings), tuple(notes))
 
@@ -98,6 +121,8 @@ class _Walk:
                     folders.append(path)
             elif format_of(path):
                 pictures.append(path)
+            elif path.is_symlink() and not path.exists():
+                self.error(path, say("is a link that leads nowhere. Mend it or take it away."))
             else:
                 self.others.append(path)
         return folders, pictures
@@ -112,6 +137,9 @@ class _Walk:
 
     def read(self, root: Path, split: str | None, folders: list[Path], pictures: list[Path]) -> None:
         """Take what lies in `root`: folders of classes, or pictures without classes."""
+        if split and not folders and not pictures:
+            self.error(root, say("is empty. Fill it or take it away."))
+            return
         names = self.found.setdefault(split, [])
         if folders and pictures:
             self.error(root, say("holds {count} pictures beside the folders of classes ({names}). Move them into a class.",
@@ -128,8 +156,6 @@ class _Walk:
                 self.error(folder, say("holds no picture; a class needs some. Fill it or take it away."))
             names.append(label)
             self.files += [PictureFile(path, label, split) for path in inside]
-        if split and not folders and not pictures:
-            self.error(root, say("is empty. Fill it or take it away."))
 
     def _below(self, folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
         """Yield the pictures in `folder` and below it; a link back to a folder we are in is not followed."""
@@ -154,6 +180,9 @@ class _Walk:
                                + nearest(name, names))  # fmt: skip
             if bool(others) != bool(names):
                 self.error(root, say("some splits have folders of classes and some have not."))
+        for group in alike(names):
+            self.findings.append(Finding("warning", shown(root), say(
+                "the classes {names} differ in capitals or spaces only; are they one?", names=" = ".join(group))))  # fmt: skip
         if len(names) == 1:
             self.error(root, say(
                 "there is one class only ('{name}'). To learn classes there must be two; for pictures without classes give the "

@@ -1,4 +1,4 @@
-"""The twelve commands and what their help says."""
+"""The commands and what their help says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seodang.cli import checking, listing, new, runs, training, using
+from seodang.cli import checking, finding, listing, new, runs, training, using
 from seodang.cli.command import Command, Commands
 from seodang.core.language import say
 
@@ -50,6 +50,7 @@ _command("list", listing.list_, say("List recipes, models, datasets, tasks and o
 _command("show", listing.show, say("Show a recipe, model, dataset, task or optimizer: settings, layers, source."))
 _command("train", training.train, say("Train a recipe. Ctrl-C saves; a second one ends at once."))
 _command("resume", training.resume, say("Go on with a stopped or killed run, as if it had never stopped."))
+_command("find-lr", finding.find_lr, say("Find a good learning rate: a moment's training with a rising rate."))
 _command("evaluate", using.evaluate, say("Score a trained model, beside a simple baseline where there is one."))
 _command("predict", using.predict, say("Answer about pictures, rows or sentences with a trained model."))
 _command("look", using.look, say("Draw what is inside a trained model."))

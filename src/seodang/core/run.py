@@ -135,7 +135,10 @@ class RunFolder:
         for event in self._lines():
             if event["event"] in ("started", "rewound"):
                 kept = _until_saved(kept, event["step"])
-            kept.append(event)
+            place = len(kept)
+            while event["event"] == "saved" and place and kept[place - 1]["step"] > event["step"]:
+                place -= 1  # told late, when the disk was done: its place is after the step that was saved
+            kept.insert(place, event)
         return kept
 
     def _lines(self) -> Iterator[dict[str, Any]]:

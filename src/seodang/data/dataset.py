@@ -195,9 +195,9 @@ class Loader:
         """Return the first batch of the first epoch, without taking it."""
         return next(self._epoch(0, 0, workers=0))
 
-    def given(self) -> Given:
-        """Say which examples this rank's part of the last batch holds."""
-        epoch, index = (self.epoch, self.index - 1) if self.index else (self.epoch - 1, len(self) - 1)
+    def given(self, back: int = 0) -> Given:
+        """Say which examples this rank's part of the last batch holds, or of the one `back` before it."""
+        epoch, index = divmod(self.epoch * len(self) + self.index - 1 - back, len(self))
         rows, draws = self._part(epoch, index, self._chunks(epoch)[index])
         identify = getattr(self.examples, "identify", None)
         kind, numbers = identify(rows, draws) if identify else (say("row"), rows)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seodang.core.errors import ConfigError
+from seodang.training.update import Done
 
 
 class Window:
@@ -25,14 +26,17 @@ class Window:
         self.grad_norm: Tensor | float = 0.0
         self._last: dict[str, float] = {}
 
-    def add_loss(self, network: str, total: Tensor) -> None:
-        self.losses[network] = self.losses[network] + total if network in self.losses else total
-
-    def add_step(self, things: Tensor | float, seconds: float, rate: float) -> None:
-        self.things = self.things + things
-        self.all_things = self.all_things + things
+    def add_update(self, done: Done | None, seconds: float, rate: float) -> None:
+        """Take in an update; None is one that was not made and only took time."""
         self.seconds += seconds
         self.rate = rate
+        if done is None:
+            return
+        for network, total in done.losses:
+            self.losses[network] = self.losses[network] + total if network in self.losses else total
+        self.things = self.things + done.things
+        self.all_things = self.all_things + done.things
+        self.grad_norm = done.grad_norm
 
     def last_loss(self, network: str) -> float | str:
         return round(self._last[network], 6) if network in self._last else "?"

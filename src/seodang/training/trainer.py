@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,14 +9,14 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from seodang.core.errors import ConfigError, DiskError, TrainingError
 from seodang.core.events import Evaluated, Event, Failed, Listener, Started, Stepped, Stopped
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
-from seodang.data.dataset import Batch, Dataset, in_order, map_tensors, micro_batches
+from seodang.data.dataset import Batch, Dataset, Given, in_order, map_tensors, micro_batches
 from seodang.models.bundle import BundleRecord, ties
 from seodang.task.base import Task
 from seodang.training.checkpoint import (
@@ -31,12 +30,15 @@ from seodang.training.checkpoint import (
 from seodang.training.devices import Devices
 from seodang.training.evaluation import evaluate_model
 from seodang.training.listeners import Audience
+from seodang.training.nonfinite import Watched
 from seodang.training.optim import Average, UpdateRule
 from seodang.training.plan import choose_precision, evaluation_interval, make_loader, total_steps
 from seodang.training.progress import Patience, Window, peak_memory_bytes
 from seodang.training.provenance import numeric_facts, refuse_drift
 from seodang.training.randomness import random_state, restore_random, seed_everything
+from seodang.training.recovery import Recovery
 from seodang.training.saving import Saver
+from seodang.training.update import Done, NotFinite, Updates
 
 
 class Trainer:
@@ -47,15 +49,15 @@ class Trainer:
         verify: the first batch forward              a broken task fails now; what an update costs is counted
         evaluate                                     step 0: what chance looks like
         for each update:
-            take a batch, cut in micro-batches       → sizes → one all-reduce
-            for (network, loss) in task.losses:      forward, backward
-                clip, finite?, step
+            take a batch, cut in micro-batches
+            make the update                          update.py: all of it, or nothing if a number is not finite
             average the weights
             task.after_step
             Stepped                                  every `log_every`; one host sync
             evaluate → Evaluated, keep the best      every `evaluate_every`
             save → Saved                             every `save_every`
-            stop?                                    done, asked, out of patience, or not finite
+            stop?                                    done, asked, or out of patience
+            not finite?                              recovery.py: stop, skip, or back to a checkpoint
         evaluate, save, result
     """
 
@@ -97,9 +99,8 @@ class Trainer:
         self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None
         self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
         self.window = Window()
-        fused = all(optimizer.defaults.get("fused") for optimizer in self.optimizers.values())
-        self.deferred = devices.kind == "cuda" and fused
-        self.bad = torch.zeros((), device=devices.device)
+        self.updates = Updates(self.model, self.view, task, self.networks, self.optimizers, devices, train)
+        self.recovery = Recovery(run, train, self.updates, self.average, self.saver, self.window, task.counts)
 
     # ------------------------------------------------------------------------------------------ the loop
 
@@ -112,6 +113,21 @@ class Trainer:
         if self.step == 0:
             self._evaluate()
         try:
+            if self.train.on_nonfinite == "rewind" and not self.run.checkpoints:
+                self.save()  # so that there is something to go back to
+            while not self._reached_the_end():
+                pass
+        except (TrainingError, DiskError) as error:
+            with suppress(DiskError):
+                self.saver.settle()
+            self._tell(Failed(self.step, str(error)))
+            raise
+        finally:
+            self.saver.close()
+
+    def _reached_the_end(self) -> bool:
+        """Train and finish; return False if a number that is not finite led back to a checkpoint."""
+        try:
             while not self._ended():
                 self._update()
                 if self.step % self.train.log_every == 0:
@@ -121,93 +137,48 @@ class Trainer:
                     self.save(improved, wait=False)
                 self.saver.poll()
             self._finish()
-        except (TrainingError, DiskError) as error:
-            with suppress(DiskError):
-                self.saver.settle()
-            self._tell(Failed(self.step, str(error)))
-            raise
-        finally:
-            self.saver.close()
+        except NotFinite as found:
+            self._go_back(found)
+            return False
+        return True
 
     def _update(self) -> None:
         began = self.clock()
         rate = self.rule.rate(self.step, self.progress, self.total)
-        parts = micro_batches(map_tensors(next(self.stream), self.devices.move), self.train.accumulate)
-        total = self._total_size(parts)
-        scale = self.devices.world / total
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            for name, loss in self._losses(part, last):
-                if number == 0:
-                    self.optimizers[name].zero_grad()
-                if self.devices.world == 1:  # else one rank would stop alone; all of them see its gradient below
-                    self._refuse_non_finite(loss.detach(), name)
-                (loss * scale).backward()
-                self.window.add_loss(name, loss.detach())
-                if last:
-                    self.window.grad_norm = self._step(name, rate)
+        done = self._made(micro_batches(map_tensors(next(self.stream), self.devices.move), self.train.accumulate), rate)
         self.step += 1
-        if self.average:
-            self.average.update(self.step)
-        self.task.after_step(self.model, self.step)
+        if done:
+            if self.average:
+                self.average.update(self.step)
+            self.task.after_step(self.model, self.step)
         passed = self.clock() - began
         self.seconds += passed
-        self.window.add_step(total, passed, rate)
+        self.window.add_update(done, passed, rate)
 
-    def _losses(self, batch: Batch, last: bool) -> Iterator[tuple[str, Tensor]]:
-        """Run the task's generator with mixed precision on inside it and off outside, where backward happens."""
-        losses = self.task.losses(self.view, batch)
-        while True:
-            with self.devices.autocast(), self.devices.synchronising(self.view, last):
-                item = next(losses, None)
-            if item is None:
-                return
-            yield item
+    def _made(self, parts: Sequence[Batch], rate: float) -> Done | None:
+        """Make the next update; return None if it is left out."""
+        if self.recovery.leaves_out(self.step + 1):
+            return None
+        try:
+            return self.updates.make(parts, rate, self.step + 1)
+        except NotFinite as found:
+            self.recovery.skip(found, self._given())
+            return None
 
-    def _total_size(self, parts: Sequence[Batch]) -> Tensor | float:
-        sizes = [self.task.size(part) for part in parts]
-        size = sum(sizes)
-        if self.devices.world == 1 and not isinstance(size, Tensor):
-            return float(max(size, 1))
-        size = torch.as_tensor(size, dtype=torch.float32, device=self.devices.device)
-        return self.devices.sum(size).clamp(min=1)
+    def _go_back(self, found: NotFinite) -> None:
+        """Return to the last good checkpoint, if that is what is wanted."""
+        asked = None if self.finished else self._stop_reason
+        self._settle()
+        self.restore(
+            self.recovery.rewind(found, self._given(self.step - found.step + 1 if self.updates.deferred else 0))
+        )
+        self._stop_reason = asked
 
-    def _step(self, name: str, rate: float) -> Tensor:
-        """Clip, check and apply the gradient of one network; return its norm before clipping."""
-        optimizer = self.optimizers[name]
-        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
-        norm = full(torch.nn.utils.get_total_norm([weight.grad for weight in weights], foreach=True))
-        self._refuse_non_finite(norm, name)
-        if self.train.clip:
-            torch.nn.utils.clip_grads_with_norm_(weights, self.train.clip, norm, foreach=True)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        if self.deferred:
-            optimizer.grad_scale, optimizer.found_inf = None, self.bad  # type: ignore[attr-defined]
-        optimizer.step()
-        return norm
-
-    def _refuse_non_finite(self, value: Tensor, network: str) -> None:
-        """Stop before a loss or gradient that is not finite can reach the weights.
-
-        On a GPU nothing waits for the answer: a flag stays on the device, the fused optimizers leave the
-        weights alone while it is up, and it is read with the next line of progress.
-        """
-        if self.deferred:
-            self.bad = torch.maximum(self.bad, (~value.isfinite()).float())
-            return
-        if math.isfinite(value.item()):
-            return
-        self._fail_non_finite(network, value.item())
-
-    def _fail_non_finite(self, network: str, value: float | str) -> None:
-        good = self.run.checkpoints
-        back = say("The weights are as before this update; the last good checkpoint is {path}.",
-                   path=good[-1]) if good else say("There is no checkpoint yet.")  # fmt: skip
-        raise TrainingError(
-            "Step {step}: the loss or gradient of '{network}' is {value}, not a finite number (last finite loss: {loss}). "
-            "{back} Try a smaller optimizer.lr, train.clip=1, or look for bad values: seodang check --data …",
-            step=self.step + 1, network=network, value=value, loss=self.window.last_loss(network), back=back)  # fmt: skip
+    def _given(self, back: int = 0) -> Given | None:
+        """Say which examples the last batch holds, or the one `back` before it; None if the stream cannot tell."""
+        if back:
+            return self.loader.given(back) if self.loader is self.stream and self.loader else None
+        return self.stream.given() if hasattr(self.stream, "given") else None
 
     # --------------------------------------------------------------------------------- evaluate and save
 
@@ -237,7 +208,7 @@ class Trainer:
 
     def save(self, best: bool = False, wait: bool = True) -> None:
         """Write a checkpoint of this moment; if `wait`, it is durable afterwards, or `on_save_error` is "continue"."""
-        self._read_flag()
+        self._refuse_unsound()
         self._settle()
         live = {name: full(value) for name, value in self.model.state_dict().items()}
         shown, raw = live, {}
@@ -274,6 +245,7 @@ class Trainer:
             "window": self.window.state(),
             "stream": self.stream.state(),
             "task": self.task.state(),
+            "left_out": sorted(self.recovery.left_out),
         }
 
     def restore(self, checkpoint: Checkpoint, allow_drift: bool = False) -> None:
@@ -284,6 +256,8 @@ class Trainer:
         if not allow_drift:
             refuse_drift(checkpoint.manifest, self.facts, self.run.path)
         self._load(checkpoint)
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
         restore_optimizer(self.networks, self.optimizers, checkpoint.optimizer)
         state = checkpoint.state
         self.step, self.seconds = state["step"], state["seconds"]
@@ -294,6 +268,8 @@ class Trainer:
         self.stream.restore(state["stream"])
         self.task.restore(state["task"])
         restore_random(checkpoint.random_of(self.devices.rank), self.devices.device)
+        self.updates.forget()
+        self.recovery.left_out = self.run.left_out.union(state.get("left_out", ()))
         self.saver.complete(self.step, state["best"])
 
     def _load(self, checkpoint: Checkpoint) -> None:
@@ -379,13 +355,15 @@ class Trainer:
         return min(1.0, self.seconds / ((self.train.minutes or 0) * 60))
 
     def _log(self) -> None:
-        self._read_flag()
+        self._refuse_unsound()
         self._tell(Stepped(self.step, **self.window.close(self.devices), epoch=self._epoch(),
                            progress=round(self.progress, 6), seconds=round(self.seconds, 4)))  # fmt: skip
 
-    def _read_flag(self) -> None:
-        if self.deferred and self.bad.item():
-            self._fail_non_finite(", ".join(self.networks), "nan")
+    def _refuse_unsound(self) -> None:
+        """Raise NotFinite if what a checkpoint holds is not all finite: no such checkpoint is written."""
+        self.updates.read_flag()
+        if not Watched.of(self.updates, self.average).sound(self.devices):
+            raise NotFinite("state", self.step)
 
     def _tell(self, event: Event) -> None:
         self.saver.tell(event)

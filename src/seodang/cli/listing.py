@@ -13,6 +13,7 @@ import typer
 from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
 from seodang.cli.display import byte_count, write_json, write_lines
 from seodang.cli.layout import columns, screen_width, table, wrapped
+from seodang.cli.optimizing import optimizer_part
 from seodang.cli.settings import settings_of, toml_value
 from seodang.core.errors import SeodangError, UnknownName, nearest
 from seodang.core.language import say, translated
@@ -188,6 +189,9 @@ def recipe_page(name: str) -> tuple[dict[str, Any], list[str]]:
         "notes": list(facts.notes),
     }
     lines += [say("{count:,} parameters", count=parameters), *shown]
+    values["optimizer"], moved = optimizer_part(assembly)
+    optimizer = registry_of("optimizer")[recipe.optimizer.name]
+    lines += ["", *_part(say("Optimizer"), optimizer, source_of(optimizer.maker)), *moved]
     lines += ["", *_part(say("Data"), data, source_of(data.maker))]
     lines += columns([(say("Examples"), ", ".join(f"{split} {count:,}" for split, count in facts.sizes.items())),
                       (say("From"), facts.source), (say("Licence"), facts.licence)], screen_width())  # fmt: skip

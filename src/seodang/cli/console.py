@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from seodang.cli.crowding import CROWDED, Crowd
 from seodang.cli.display import duration, number, score, scores
 from seodang.core.events import Evaluated, Event, Failed, Noticed, Rewound, Started, Stepped, Stopped
 from seodang.core.language import say, translated
@@ -35,6 +36,7 @@ class Console:
         self._next = self._next_score = 0.0
         self._split = ""
         self._began: tuple[float, float | None] = (0.0, None)
+        self._crowd: Crowd | None = None
 
     @contextmanager
     def watching(self, heading: Sequence[str]) -> Iterator[Console]:
@@ -79,6 +81,9 @@ class Console:
         self.write(*self._heading, decided(event.choices))
         if event.step:
             self.write(say("Going on from step {step:,}.", step=event.step))
+        threads = int(event.choices.get("threads", 1))
+        if threads > 1 and event.choices.get("device") == "cpu" and event.choices.get("devices", 1) == 1:
+            self._crowd = Crowd(threads)
         if self._live:
             self._bar = _Bar(self.stream)
 
@@ -86,6 +91,7 @@ class Console:
         now = time.monotonic()
         if self.quiet or now < self._next:
             return
+        self._look_around()
         line = self._status(event, now)
         if self._bar:
             self._bar.move(event.progress, line)
@@ -93,6 +99,17 @@ class Console:
             self.write(f"{event.progress:>4.0%}  {line}")
         cost = time.monotonic() - now
         self._next = now + max(SECONDS_BETWEEN_FRAMES if self._bar else SECONDS_BETWEEN_LINES, cost / SHARE_OF_TIME)
+
+    def _look_around(self) -> None:
+        """Say once, some seconds into a run, if other programs are in its way."""
+        if self._crowd is None or (missing := self._crowd.missing()) is None:
+            return
+        if missing > CROWDED:
+            self.write(say(
+                "Other programs keep this machine busy: {threads} threads have {cores:.1f} cores to themselves, and wait for "
+                "each other most of the time. train.threads=1 would be faster now (a run of its own: thread counts change the "
+                "last digits).", threads=self._crowd.threads, cores=self._crowd.threads - missing))  # fmt: skip
+        self._crowd = None
 
     def _status(self, event: Stepped, now: float) -> str:
         losses = event.losses

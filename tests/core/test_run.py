@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,19 @@ def test_one_trainer_at_a_time(tmp_path: Path) -> None:
 
     assert f"is running already, in process {os.getpid()}" in answer
     assert not run.is_running
+
+
+def test_what_a_dead_trainer_was_starting_is_waited_for(tmp_path: Path) -> None:
+    """A program it was starting has its lock until it is up; resuming right after a kill must not be refused."""
+    run = RunFolder.create(RECIPE, tmp_path / "run")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (run.path / "lock").write_text(str(dead.pid))
+    with (run.path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starting = subprocess.Popen(["sleep", "0.3"], pass_fds=[lock.fileno()])
+    with run.locked():
+        assert starting.wait() == 0
 
 
 def test_runs_are_listed_oldest_first(tmp_path: Path) -> None:

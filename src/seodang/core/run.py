@@ -20,6 +20,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -46,6 +47,9 @@ from seodang.core.recipe import Recipe
 from seodang.core.strict import LARGE_BYTES, Refused, parse_json, read_regular
 
 STEP = re.compile(r"step-(\d{9,})")
+
+LAST_BREATH = 5.0
+"""Seconds to wait for a run that its dead trainer seems to hold: a program it was starting has its lock until it is up."""
 
 _held: set[int] = set()
 """Locks of this process. A forked worker shares them until it closes its copies, and may outlive a killed parent."""
@@ -249,13 +253,9 @@ class RunFolder:
         with explained(self.path / "lock", 0):
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-                raise RunError(
-                    "{path}: is running already, in process {holder}. Ask it to stop: touch {path}/stop",
-                    path=self.path, holder=holder or "?") from None  # fmt: skip
+            if (holder := _taken_by(descriptor)) is not None:
+                raise RunError("{path}: is running already, in process {holder}. Ask it to stop: touch {path}/stop",
+                               path=self.path, holder=holder or "?")  # fmt: skip
             with explained(self.path / "lock", 10):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -319,6 +319,21 @@ def _until_saved(events: list[dict[str, Any]], step: int) -> list[dict[str, Any]
         end = places[0] + 1
         before = events[:end] + [event for event in events[end:] if event["event"] == "rewound"]
     return [event for event in before if event["step"] <= step]
+
+
+def _taken_by(lock: int) -> str | None:
+    """Take a lock; return None, or who has it: what a killed trainer was starting may hold it a moment longer."""
+    until = time.monotonic() + LAST_BREATH
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            if os.path.exists(f"/proc/{holder or 'self'}") or time.monotonic() > until:
+                return holder
+            time.sleep(0.02)
+        else:
+            return None
 
 
 def _unborn(item: Path) -> bool:

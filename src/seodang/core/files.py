@@ -32,6 +32,8 @@ from seodang.core.strict import LARGE_BYTES, parse_json, read_regular, regular_s
 MANIFEST = "manifest.json"
 BUSY = 4 * BLOCK
 """From this size on digests are computed beside the writing."""
+HURRY = 16 * BLOCK
+"""Bytes after which the disk may begin (benchmarks/saving.py: a third less waiting for 100 MB)."""
 TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
 
 _writing: set[Path] = set()
@@ -53,6 +55,11 @@ class Disk:
 
     def sync(self, descriptor: int) -> None:
         os.fsync(descriptor)
+
+    def hurry(self, descriptor: int, first: int, size: int) -> None:
+        """Let the disk begin with these bytes: `sync` has less to wait for. Nothing depends on it."""
+        if hasattr(os, "posix_fadvise"):  # that they are not needed in memory starts their writing, on Linux
+            os.posix_fadvise(descriptor, first, size, os.POSIX_FADV_DONTNEED)
 
     def truncate(self, descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
@@ -370,8 +377,13 @@ def _discard(folder: Path) -> None:
 def _write_synced(path: Path, parts: Parts) -> None:
     descriptor = disk.create(path)
     try:
+        done = hurried = 0
         for block in blocks(parts):  # one call for all of 100 MB takes eight times as long here as one for each block
             _write_all(descriptor, block)
+            done += len(block)
+            if done - hurried >= HURRY:
+                disk.hurry(descriptor, hurried, done - hurried)
+                hurried = done
         disk.sync(descriptor)
     finally:
         disk.close(descriptor)

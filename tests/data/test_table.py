@@ -197,7 +197,7 @@ def test_without_a_header_columns_are_numbered(tmp_path: Path) -> None:
         ([["3", "x"], ["4", "y"]], False),
         ([["red", "small"], ["blue", "small"]], False),
         ([["colour", "size"], ["blue", "small"], ["red", "large"]], True),
-        ([["a", "a"], ["1", "2"]], False),
+        ([["a", "a"], ["1", "2"]], True),
     ],
 )
 def test_header_is_recognised(rows: list[list[str]], header: bool) -> None:

@@ -6,12 +6,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from seodang.core.errors import SeodangError
 from seodang.core.language import say
 from seodang.data.array_reading import Arrays, check_arrays, read_arrays
 from seodang.data.arrays import ArrayData, ArraysConfig
 from seodang.data.check_classes import check_classes
+from seodang.data.check_table import FEW_TORN, SAID
+from seodang.data.far_off import far_off
 from seodang.data.finding import Finding, listed, shown
 
 
@@ -36,7 +39,10 @@ def check_array_file(path: Path, settings: ArraysConfig) -> list[Finding]:
     if classes is not None and labels is not None:
         counts = Counter(labels.tolist())
         findings += check_classes({name: counts[label] for label, name in enumerate(classes) if counts[label]}, source)
-    findings += _constant(arrays, source)
+        if "train" in arrays.inputs:
+            findings += _lacking(arrays, data, source)
+        findings += _contradictions(arrays, labels, source)
+    findings += [*_constant(arrays, source), *_far_off(arrays, source)]
     return findings + [Finding("note", source, note) for note in data.facts.notes]
 
 
@@ -50,6 +56,52 @@ def _shared_rows(arrays: Arrays, source: str) -> list[Finding]:
             findings.append(Finding("warning", source, say("{count} examples of {split} are also in train, byte for byte.",
                                                            count=len(both), split=split)))  # fmt: skip
     return findings
+
+
+def _lacking(arrays: Arrays, data: ArrayData, source: str) -> list[Finding]:
+    """Report classes that a split of the user's own lacks; what train lacks cannot be learned."""
+    classes, findings = data.facts.classes or (), []
+    assert data.labels is not None
+    ends = np.cumsum([0, *(len(values) for values in arrays.inputs.values())]).tolist()
+    found = {split: {classes[label] for label in data.labels[ends[place] : ends[place + 1]].tolist()}
+             for place, split in enumerate(arrays.inputs)}  # fmt: skip
+    for split in found:
+        findings += [Finding("error", source, say("class '{name}' is in {split} but not in train.", name=name, split=split))
+                     for name in classes if name in found[split] and name not in found["train"]]  # fmt: skip
+        findings += [Finding("warning", source, say("{split} has no examples of class '{name}'.", split=split, name=name))
+                     for name in classes if name in found["train"] and name not in found[split]]  # fmt: skip
+    return findings
+
+
+def _contradictions(arrays: Arrays, labels: Tensor, source: str) -> list[Finding]:
+    """Report examples that are equal and have different classes."""
+    groups: dict[bytes, list[int]] = {}
+    rows = (row for values in arrays.inputs.values() for row in values)
+    for number, row in enumerate(rows):
+        groups.setdefault(np.ascontiguousarray(row).tobytes(), []).append(number)
+    known = labels.tolist()
+    torn = [group for group in groups.values() if len({known[row] for row in group}) > 1]
+    if not torn:
+        return []
+    few = sum(map(len, torn)) <= max(FEW_TORN * len(known), 2)
+    return [Finding("warning" if few else "note", source, say(
+        "{count} groups of examples are equal and have different classes, for example rows {rows} (counted from 0 over all "
+        "arrays); no model can be right on all.", count=len(torn), rows=listed(torn[0])))]  # fmt: skip
+
+
+def _far_off(arrays: Arrays, source: str) -> list[Finding]:
+    """Report single numbers that are so far from all others that they must be slips."""
+    findings = []
+    for split, values in arrays.inputs.items():
+        for column in range(values.shape[1]) if values.ndim == 2 else ():
+            rows = far_off(values[:, column])
+            if rows:
+                findings.append(Finding("warning", source, say(
+                    "column {column} of '{name}' is far from all others in rows {rows} (counted from 0; here {value:g}). Mend them, "
+                    "if they are slips.", column=column, name=arrays.names[split][0], rows=listed(rows),
+                    value=float(values[rows[0], column]))))  # fmt: skip
+    return findings if len(findings) <= SAID else [*findings[:SAID], Finding("warning", source, say(
+        "{count} more columns have such numbers.", count=len(findings) - SAID))]  # fmt: skip
 
 
 def _constant(arrays: Arrays, source: str) -> list[Finding]:

@@ -33,6 +33,15 @@ class ColumnChoice(Config):
     """Largest number of different texts a column of categories may have."""
 
 
+def lone_column(table: RawTable) -> list[Finding]:
+    """Return an error if a table has a single column: nothing is left to predict it from."""
+    if len(table.columns) != 1:
+        return []
+    return [Finding("error", table.source, say(
+        "has one column only ('{name}'). If each line holds several values, say what separates them, for example "
+        "data.delimiter=\",\", or save the table as CSV with commas.", name=table.names[0][:80]))]  # fmt: skip
+
+
 class Chosen(NamedTuple):
     """The columns that are inputs, each a number or a category; what was left out and what is wrong."""
 

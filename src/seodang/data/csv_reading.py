@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.language import say
 from seodang.data.finding import Finding
-from seodang.data.raw_table import RawColumn, RawTable, TableFormat, number
+from seodang.data.raw_table import MISSING, MOSTLY_NUMBERS, RawColumn, RawTable, TableFormat, number
 
 SNIFFED = 50
 """Lines looked at to tell the delimiter."""
 DELIMITERS = "\t;|,"
 """In the order they are preferred: a comma also appears inside numbers and texts."""
+USUAL = 0.9
+"""Share of lines with another number of values than the first from which the first is no header."""
 NAMED = 20
 """Ragged lines reported one by one."""
+UNKNOWN = {mark.upper() for mark in MISSING}
+"""What stands for a value that is missing: it names no column."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -63,8 +67,15 @@ def read_csv(data: bytes, source: str, form: TableFormat, tabs: bool = False) ->
     if not rows:
         raise DataError("{path}: is empty.", path=source)
     has_header = looks_like_header(rows) if form.header == "auto" else form.header
-    width = len(rows[0]) if has_header else Counter(map(len, rows)).most_common(1)[0][0]
-    names = [name.strip() or f"column_{index}" for index, name in enumerate(rows[0], 1)] if has_header else []
+    usual, count = Counter(map(len, rows)).most_common(1)[0]
+    width = len(rows[0]) if has_header else usual
+    names: list[str] = []
+    if has_header and width != usual and count >= USUAL * (len(rows) - 1):
+        findings.append(_strange_header(source, lines[0], width, usual))
+        width = usual
+    elif has_header:
+        names = [name.strip() or f"column_{index}" for index, name in enumerate(rows[0], 1)]
+        findings += _nameless(rows[0], source, lines[0])
     if has_header:
         rows, lines = rows[1:], lines[1:]
         if not rows:
@@ -128,19 +139,36 @@ def find_delimiter(text: str) -> str:
 
 
 def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names columns: distinct texts, no numbers, unlike what stands below them."""
+    """Return whether the first row names columns: texts, no numbers, unlike what stands below them."""
     first, below = [value.strip() for value in rows[0]], rows[1:200]
-    if len(set(first)) < len(first) or any(number(value) is not None for value in first) or not any(first):
-        return False
-    if any(not value or value == "?" for value in first[1:]):
+    if any(number(value) is not None for value in first) or not any(first):
         return False
     for index, name in enumerate(first):
         values = [row[index].strip() for row in below if len(row) > index and row[index].strip()]
-        if values and name not in values and all(number(value) is not None for value in values):
+        numbers = sum(number(value) is not None for value in values)
+        if name.upper() not in UNKNOWN and values and numbers >= MOSTLY_NUMBERS * len(values):
             return True
+    if len(set(first)) < len(first) or any(name in UNKNOWN for name in first[1:]):
+        return False
     return all(
         name not in {row[index].strip() for row in below if len(row) > index} for index, name in enumerate(first)
     )
+
+
+def _strange_header(source: str, line: int, width: int, usual: int) -> Finding:
+    return Finding("error", say("{path}: line {line}", path=source, line=line), say(
+        "names {found} columns, nearly all lines below have {width} values. If it is a title, take it away; if names are "
+        "missing, add them.", found=width, width=usual))  # fmt: skip
+
+
+def _nameless(names: Sequence[str], source: str, line: int) -> list[Finding]:
+    """Report columns without a name; the first is often the numbers of the rows, as pandas writes them."""
+    return [
+        Finding("note" if index == 1 else "warning", say("{path}: line {line}", path=source, line=line),
+                say("column {index} has no name; it is called column_{index}. Give it one.", index=index))
+        for index, name in enumerate(names, 1)
+        if not name.strip()
+    ]  # fmt: skip
 
 
 def _twice(names: Sequence[str], source: str) -> list[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seodang.core.errors import DataError, SeodangError
+from seodang.core.language import say
 from seodang.data.arrays import ArraysConfig
 from seodang.data.check_arrays import check_array_file
 from seodang.data.check_pictures import check_pictures
@@ -33,6 +34,8 @@ def inspect(path: Path, settings: Mapping[str, Any] | None = None) -> list[Findi
     """
     path = path.expanduser()
     values = {**(settings or {}), "path": str(path)}
+    if path.is_symlink() and not path.exists():
+        return [Finding("error", shown(path), say("is a link that leads nowhere. Mend it or take it away."))]
     if not path.exists():
         raise DataError("{path}: there is no such file or folder.", path=shown(path))
     try:
@@ -53,4 +56,6 @@ def inspect(path: Path, settings: Mapping[str, Any] | None = None) -> list[Findi
 
 def refusal(error: SeodangError, path: Path) -> Finding:
     """Return an error that ended the reading as a finding."""
-    return Finding("error", shown(path), str(error).removeprefix(f"{shown(path)}: "))
+    source, line = shown(path), error.values.get("line")
+    where = source if line is None else say("{path}: line {line}", path=source, line=line)
+    return Finding("error", where, str(error).removeprefix(where).removeprefix(source).lstrip(":, "))

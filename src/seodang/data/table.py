@@ -11,7 +11,7 @@ from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, TableInputs, Target
 from seodang.core.language import say
 from seodang.data.baselines import scores_of_simple_methods
-from seodang.data.columns import Chosen, ColumnChoice, choose_columns, encode, measure
+from seodang.data.columns import Chosen, ColumnChoice, choose_columns, encode, lone_column, measure
 from seodang.data.dataset import Dataset, MemoryExamples, TableBatch, datasets
 from seodang.data.finding import refuse
 from seodang.data.held_out import HeldOut, bins, grouped_split, split_note
@@ -57,7 +57,7 @@ class Table(Dataset):
         if not self.settings.path:
             raise ConfigError("data.path: is missing. Say which file: --data table.csv")
         table = read_table(Path(self.settings.path).expanduser(), self.settings)
-        refuse(table.findings, table.source)
+        refuse((*table.findings, *lone_column(table)), table.source)
         self.use(table, None if self.settings.target is None else str(self.settings.target))
 
     def use(self, table: RawTable, wanted: str | None, licence: str = "the user's own") -> None:

@@ -1,0 +1,74 @@
+"""T18: every planted fault of a corpus of dirty data is reported with file and line, nothing clean is, nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from seodang.data.inspect import Finding, inspect
+from tests.reliability import dirty_pictures, dirty_tables, dirty_texts  # noqa: F401  they fill the corpus
+from tests.reliability.dirty_corpus import CASES, Case, Fault
+
+DIRTY = [case for case in CASES if case.faults]
+CLEAN = [case for case in CASES if not case.faults]
+FOR_ROOT = ("a file nobody may read", "a folder nobody may read")
+
+
+def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
+    """Return kind, size, times and digest of everything below `root`; links are not followed."""
+    found = {}
+    for folder, folders, files in os.walk(os.fsencode(root)):
+        for name in (b".", *folders, *files):
+            path = os.path.join(folder, name)
+            about = os.lstat(path)
+            regular = os.path.isfile(path) and not os.path.islink(path) and os.access(path, os.R_OK)
+            content = hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest() if regular else ""
+            found[os.fsdecode(path)] = (about.st_mode, about.st_size, about.st_mtime_ns, about.st_ctime_ns, content)
+    return found
+
+
+def looked_through(case: Case, root: Path) -> list[Finding]:
+    """Make the data of a case, check it, and fail if a byte or a time of it has changed."""
+    path = case.make(root) or root
+    before = snapshot(root)
+    findings = inspect(path, case.settings)
+    assert snapshot(root) == before
+    return [item._replace(where=item.where.replace(f"{root}/", "").replace(str(root), "")) for item in findings]
+
+
+def names(finding: Finding, fault: Fault) -> bool:
+    """Return whether a finding says what was planted, at the level and the place it was planted."""
+    said = finding.where if ": " in fault.where else finding.where.split(": ")[0]
+    there = fault.where in said or fault.where in finding.message
+    return finding.level == fault.level and there and fault.words in finding.message
+
+
+def is_expected(finding: Finding, case: Case) -> bool:
+    return any(names(finding, fault) for fault in case.faults) or any(words in finding.message for words in case.also)
+
+
+@pytest.mark.parametrize("case", DIRTY, ids=lambda case: case.name)
+def test_a_planted_fault_is_reported(case: Case, tmp_path: Path) -> None:
+    if case.name in FOR_ROOT and os.geteuid() == 0:
+        pytest.skip("root may read every file")
+    findings = looked_through(case, tmp_path)
+    said = "\n".join(f"{item.level} {item.where}: {item.message}" for item in findings)
+    for fault in case.faults:
+        assert any(names(item, fault) for item in findings), f"{fault} is not reported:\n{said}"
+    more = [item for item in findings if item.level != "note" and not is_expected(item, case)]
+    assert not more, f"alarms without a cause: {more}"
+
+
+@pytest.mark.parametrize("case", CLEAN, ids=lambda case: case.name)
+def test_clean_data_raises_no_alarm(case: Case, tmp_path: Path) -> None:
+    alarms = [item for item in looked_through(case, tmp_path) if item.level != "note"]
+    assert not alarms
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert len(DIRTY) >= 150
+    assert len(CLEAN) >= 20
+    assert len({case.name for case in CASES}) == len(CASES)

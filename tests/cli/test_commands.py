@@ -20,6 +20,7 @@ COMMANDS = [
     "show",
     "train",
     "resume",
+    "find-lr",
     "evaluate",
     "predict",
     "look",

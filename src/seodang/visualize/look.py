@@ -17,16 +17,20 @@ from seodang.core.errors import RunError, SeodangError
 from seodang.core.inputs import Facts, TokenInputs, WorldInputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
-from seodang.data.dataset import datasets
+from seodang.data.dataset import Dataset, datasets
 from seodang.data.reading import read_input
 from seodang.task.base import Task
+from seodang.visualize.activations import activation_health_figures
+from seodang.visualize.answers import held_out_split
 from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Bars, Figure
 from seodang.visualize.inside import activation_figures
-from seodang.visualize.sections import figure_of, sections, takes
+from seodang.visualize.sections import drawn, figure_of, sections, takes
 from seodang.visualize.tokens import text_figures
 
 MOST_CLASSES = 20
+EXAMPLES = 256
+"""Examples the non-linearities are watched on."""
 
 
 class Looked(Protocol):
@@ -47,13 +51,16 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
     model = bundle.model.eval()
     if inputs:
         names = [f"input-{place + 1}-" for place in range(len(inputs))] if len(inputs) > 1 else ["input-"]
-        drawn = [save_all(input_figures(model, task, text), to, name) for name, text in zip(names, inputs, strict=True)]
-        return [path for paths in drawn for path in paths]
+        written = [
+            save_all(input_figures(model, task, text), to, name) for name, text in zip(names, inputs, strict=True)
+        ]
+        return [path for paths in written for path in paths]
     if run is None:
         raise RunError("A bundle brings no data: name what to look at, for example a picture.")
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
     data.prepare()
     found = sections(run, model, task, data)
+    found.append(drawn("work", say("Non-linearities at work"), "", lambda: working_figures(model, task, data)))
     paths = save_all([figure for section in found for figure in section.figures], to)
     if problems := [f"{section.title}: {section.problem}" for section in found if section.problem]:
         raise SeodangError("{count} figures are in {path}; the rest is missing.\n  {problems}", count=len(paths), path=to,
@@ -70,6 +77,17 @@ def save_all(figures: Sequence[Figure], to: Path, prefix: str = "") -> list[Path
         taken[name] = taken.get(name, 0) + 1
         paths.append(save(figure, to, name if taken[name] == 1 else f"{name}-{taken[name]}"))
     return paths
+
+
+def working_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:
+    """Return how the non-linearities fare on held-out examples, where the model takes what the data gives."""
+    split = held_out_split(data)
+    if split is None or isinstance(data.facts.inputs, WorldInputs):
+        return []
+    examples = data.split(split)
+    inputs = examples.batch(torch.arange(min(EXAMPLES, len(examples))), None)[0]
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    return activation_health_figures(model, inputs.to(device)) if takes(model, task, inputs) else []
 
 
 def input_figures(model: nn.Module, task: Task, text: str) -> list[Figure]:

@@ -85,11 +85,11 @@ def test_it_works_with_every_length_and_whatever_the_recipe_watches() -> None:
 @pytest.mark.parametrize(
     ("rates", "smoothed", "diverged", "proposal", "reason"),
     [
-        ([0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 3.0], True, 0.1, "breaks out before 10"),
+        ([0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 3.0], True, 0.1, "has broken out at 10"),
         ([0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 0.7], False, 0.1, "rises after it"),
         ([0.01, 0.1, 1.0], [2.0, 1.0, 0.5], False, None, "still falling at the largest rate"),
         ([0.01, 0.1, 1.0], [2.0, 1.99, 2.5], False, None, "never fell by more than 2%"),
-        ([0.01, 0.1, 1.0], [-2.0, -2.5, 3.0], True, 0.01, "breaks out"),
+        ([0.01, 0.1, 1.0], [-2.0, -2.5, 3.0], True, 0.01, "broken out"),
     ],
 )
 def test_one_proposal_with_its_reason(

@@ -83,7 +83,7 @@ def draw(found: Found, path: Path) -> Path:
     from seodang.visualize.draw import save  # lazy: 1 s
     from seodang.visualize.figure import Axis, Lines, Mark, Series
 
-    least, first = min(found.smoothed, default=0.0), found.smoothed[0] if found.smoothed else 1.0
+    least, first = min(found.losses, default=0.0), found.smoothed[0] if found.smoothed else 1.0
     reach = max(first - least, 1e-9)
     marks: tuple[Mark, ...] = ()
     if found.proposal is not None:

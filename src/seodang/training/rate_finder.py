@@ -164,11 +164,11 @@ def propose(rates: Sequence[float], smoothed: Sequence[float], diverged: bool) -
     values = {"least": least, "rate": rates[place], "proposal": proposal, "last": rates[-1], "first": first}
     if diverged:
         return proposal, say(
-            "The loss falls from {first:.4g} to {least:.4g} at a rate of {rate:.2g} and breaks out before {last:.2g}; "
-            "a tenth of the rate with the least loss, {proposal:.2g}, is fast and keeps its distance.", **values
-        )  # fmt: skip
-    return proposal, say("The loss falls from {first:.4g} to {least:.4g} at a rate of {rate:.2g} and rises after it; a tenth of "
-                         "that rate, {proposal:.2g}, is fast and keeps its distance.", **values)  # fmt: skip
+            "The smoothed loss is least at a rate of {rate:.2g} ({least:.4g}, from {first:.4g}) and has broken out at {last:.2g}; a "
+            "tenth of the rate with the least loss, {proposal:.2g}, is fast and keeps its distance.", **values)  # fmt: skip
+    return proposal, say(
+        "The smoothed loss is least at a rate of {rate:.2g} ({least:.4g}, from {first:.4g}) and rises after it; a tenth of that "
+        "rate, {proposal:.2g}, is fast and keeps its distance.", **values)  # fmt: skip
 
 
 def rounded(rate: float) -> float:

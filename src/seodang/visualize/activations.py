@@ -167,7 +167,7 @@ def function_figure(module: nn.Module, layers: list[LayerHealth]) -> Lines:
     return Lines(
         say("{kind}: function, derivative, and where its inputs lie", kind=layers[0].kind),
         say("Function and derivative between −6 and 6 with the inputs of {count} layers.", count=min(len(layers), 4)),
-        tuple(series), x=Axis("x"), y=Axis(limits=(min(-1.0, float(values.clamp(-2, 0).min())), max(1.2, top))),
+        tuple(series), x=Axis("x"), y=Axis(limits=(min(-0.2, float(values.clamp(-2, 0).min())), max(1.2, top))),
         about=about, name=f"activation-{layers[0].kind.lower()}",
     )  # fmt: skip
 

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 import torch
 
 from seodang.core import files
+from seodang.training import saving
 from seodang.training.trainer import Trainer
+from seodang.training.update import Updates
 
 PHASES = ("start", "data", "forward", "backward", "step", "between", "evaluate", "save", "end")
 """What the loop is doing. "save" is getting everything ready to be written; "between" is logging and the rest."""
@@ -28,6 +30,12 @@ CALLS = ("create", "open_append", "write", "sync", "truncate", "rename", "make_f
          "remove_folder")  # fmt: skip
 """What the writer asks of the disk."""
 MARKS = PHASES + CALLS
+FIXED = 6
+"""Places of `Shared` before the counts of the marks."""
+
+
+STARTING = 0.2
+"""Share of the deaths from outside that come before the training begins."""
 
 
 class Mark(NamedTuple):
@@ -41,14 +49,18 @@ class Mark(NamedTuple):
 
 
 class Death(NamedTuple):
-    """How an attempt ends: at a mark, by the process's own hand, or from outside after a share of a run's time."""
+    """How an attempt ends: on entering a phase, by the process's own hand, or from outside at some time."""
 
     signals: tuple[int, ...] = (signal.SIGKILL,)
     whole_group: bool = False
-    mark: Mark | None = None
+    phase: str = ""
+    """Enter this, for the last time; without it death comes from outside."""
     share: float = 0.0
+    """How much of what is left of the run is still done. From outside: below `STARTING`, how far it gets in starting."""
     gap: float = 0.0
     """Seconds between two signals."""
+    mark: Mark | None = None
+    """The phase and how often it is entered, once that is known."""
 
     def __str__(self) -> str:
         names = "+".join(signal.Signals(number).name[3:] for number in self.signals)
@@ -62,14 +74,14 @@ class Death(NamedTuple):
         phase, at, count = when.partition("@")
         signals = tuple(int(signal.Signals[f"SIG{name}"]) for name in names.split("+"))
         mark, share = (Mark(phase, int(count)), 0.0) if at else (None, float(when))
-        return cls(signals, bool(group), mark, share, gap=0.005)
+        return cls(signals, bool(group), phase if at else "", share, 0.005, mark)
 
 
 class Shared:
     """What a child tells its parent while it lives: the step it has reached, what it is doing, how often it did."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8 * (4 + len(MARKS)))
+        self._memory = mmap.mmap(-1, 8 * (FIXED + len(MARKS)))
         self.clear()
 
     def clear(self) -> None:
@@ -87,22 +99,33 @@ class Shared:
     """What the loop is doing."""
     call = property(lambda self: self._get(2), lambda self, place: self._set(2, place))
     """Place of the call to the disk that is going on, or 0: a thread may be writing while the loop goes on."""
-    fitting = property(lambda self: bool(self._get(3)), lambda self, value: self._set(3, value))
+
+    def reach(self, place: int) -> None:
+        """Say that the program begins (0), training begins (1), or training ends (2)."""
+        self._set(3 + place, time.monotonic_ns())
+
+    def reached(self, place: int) -> float:
+        """Return when that was, in seconds, or 0 if it has not been yet."""
+        return self._get(3 + place) / 1e9
+
+    @property
+    def fitting(self) -> bool:
+        return bool(self.reached(1)) and not self.reached(2)
 
     def count(self, name: str) -> int:
         """Count that `name` is entered once more."""
-        place = 4 + MARKS.index(name)
+        place = FIXED + MARKS.index(name)
         self._set(place, self._get(place) + 1)
         return self._get(place)
 
     @property
     def counts(self) -> dict[str, int]:
-        return {name: self._get(4 + place) for place, name in enumerate(MARKS) if self._get(4 + place)}
+        return {name: self._get(FIXED + place) for place, name in enumerate(MARKS) if self._get(FIXED + place)}
 
     @property
     def now(self) -> Mark:
         name = MARKS[self.call] if self.call else self.loop
-        return Mark(name, self._get(4 + MARKS.index(name)))
+        return Mark(name, self._get(FIXED + MARKS.index(name)))
 
 
 class Watched(files.Disk):
@@ -136,13 +159,14 @@ class Watched(files.Disk):
 
         setattr(owner, name, method)
 
-    def start(self) -> None:
-        """Watch whatever this process trains from now on."""
+    def start(self, beside: bool) -> None:
+        """Watch whatever this process trains from now on; with `beside`, however small, it is written by a thread."""
+        saving.BESIDE_FROM = 0 if beside else saving.BESIDE_FROM
         files.disk = self
         self.marked(Trainer, "_update", "data", "between")
-        self.marked(Trainer, "_losses", "forward")
+        self.marked(Updates, "_losses", "forward")
         self.marked(torch.Tensor, "backward", "backward")
-        self.marked(Trainer, "_step", "step")
+        self.marked(Updates, "_step", "step")
         self.marked(Trainer, "_evaluate", "evaluate", "between")
         self.marked(Trainer, "save", "save", "between")
         self.marked(Trainer, "_finish", "end")
@@ -151,13 +175,14 @@ class Watched(files.Disk):
         def fit_tidily(this: Trainer) -> None:
             left = [*this.run.path.rglob(".*.tmp")]
             assert not left, f"temporaries are left after a start: {left}"
-            shared.fitting = True
+            shared.reach(1)
             try:
                 fit(this)
             finally:
-                shared.fitting = False
+                shared.reach(2)
 
         Trainer.fit = fit_tidily  # type: ignore[method-assign]
+        shared.reach(0)
 
 
 def _call(name: str) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import seodang as sd
+from seodang.cli.app import main as command_line
+from seodang.core.config import write_toml
 from seodang.core.recipe import Recipe
 from seodang.training.assemble import assemble
 from seodang.training.resolve import read_recipe
@@ -96,6 +98,10 @@ def import_all(folder: Path, chosen: list[str]) -> None:
         for name, recipe in recipes.items():
             short = recipe.replace(train={**recipe.train.values(), "steps": 2, "workers": 0})
             sd.train(short, run=folder / f"first-{name}")
+        write_toml(folder / "first.toml", short.written())
+        sys.argv[1:] = ["train", str(folder / "first.toml"), "--run", str(folder / "first")]
+        with suppress(SystemExit):
+            command_line()
         modules.write_text(json.dumps([name for name in sys.modules if name != "__main__"]))
 
     if wait(child(work, log), 120) != 0:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -36,85 +37,88 @@ from seodang.core.run import RunFolder
 from seodang.training.provenance import code_digest
 from tests.harness import TENSORS, history
 from tests.reliability import breakage
-from tests.reliability.deaths import MARKS, Death, Mark, Shared, Watched, adopt_orphans, child, outlive, wait
+from tests.reliability.deaths import MARKS, STARTING, Death, Mark, Shared, Watched, adopt_orphans, child, outlive, wait
 from tests.reliability.families import SAVE_EVERY, families, import_all
 
-MOST_DEATHS = 6
+MOST_DEATHS = 8
 """Deaths in the life of one run; then it is left to finish."""
 SIGNALS = ((signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT))
-SHARE_OF_SIGNALS = 0.15
 PATIENCE, GRACE, ORPHANS = 240.0, 10.0, 5.0
 """Seconds: an undisturbed run that takes longer hangs; a signal is obeyed in; a worker may outlive its run by."""
 LOG_TAIL = 1200
 
 
 class Undisturbed(NamedTuple):
-    """A run that nobody killed: where it is, how long it took, how often it entered what."""
+    """A run that nobody killed: where it is, how long (seconds) starting and training took, how often it entered what."""
 
     run: Path
-    seconds: float
+    steps: int
+    starting: float
+    training: float
     counts: dict[str, int]
 
 
 class Torture:
     """Kills runs of every family in turn, and keeps account. What a trial does depends on (seed, its number)."""
 
-    def __init__(self, folder: Path, seed: int, chosen: list[str], lost_at_most: int = SAVE_EVERY) -> None:
-        self.folder, self.seed, self.lost_at_most = folder, seed, lost_at_most
+    def __init__(self, folder: Path, seed: int, chosen: list[str], signals: float) -> None:
+        self.folder, self.seed, self.signals = folder, seed, signals
         self.recipes = {name: recipe for name, recipe in families(folder).items() if not chosen or name in chosen}
         for name, recipe in self.recipes.items():
             write_toml(folder / f"{name}.toml", recipe.written())
         self.shared = Shared()
         self.kills = self.trials = 0
-        self.most_lost = self.slowest = 0.0
+        self.most_lost = self.most_lost_beside = 0
+        self.slowest = 0.0
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("families", "phases", "groups", "signals")}
         self.problems: list[str] = []
         self._whole: dict[str, Undisturbed] = {}
 
     def account(self) -> dict[str, Any]:
         return {"kills": self.kills, "trials": self.trials, "problems": self.problems, "most_lost": self.most_lost,
-                "slowest": self.slowest, "counts": self.counts}  # fmt: skip
+                "most_lost_beside": self.most_lost_beside, "slowest": self.slowest, "counts": self.counts}  # fmt: skip
 
     def trial(self, number: int) -> None:
         """Let one run die a few times, let it finish, and compare."""
         chance, names = random.Random(f"{self.seed}/{number}"), list(self.recipes)
         name = names[number % len(names)]
         deaths = [self._death(chance, name) for _ in range(chance.randint(1, MOST_DEATHS))]
-        self.follow(name, deaths, f"--seed {self.seed} --trial {number}")
+        self.follow(name, deaths, chance.random() < 0.4, f"--seed {self.seed} --trial {number}")
 
     def _death(self, chance: random.Random, name: str) -> Death:
         whole_group, share = chance.random() < 0.4, chance.random()
-        if chance.random() < SHARE_OF_SIGNALS:
-            return Death(chance.choice(SIGNALS), whole_group, None, share, gap=chance.uniform(0, 0.02))
-        if chance.random() < 0.5:
-            return Death(whole_group=whole_group, share=share)
-        counts = self.whole(name).counts
-        phase = chance.choice(sorted(counts))
-        return Death(whole_group=whole_group, mark=Mark(phase, chance.randint(1, counts[phase])))
+        if chance.random() < self.signals:
+            return Death(chance.choice(SIGNALS), whole_group, "", share, gap=chance.uniform(0, 0.02))
+        phase = "" if chance.random() < 0.5 else chance.choice(sorted(self.whole(name).counts))
+        return Death(whole_group=whole_group, phase=phase, share=share)
 
     def whole(self, name: str) -> Undisturbed:
         """Return the undisturbed run of a family; it is made first if need be."""
         if name not in self._whole:
             path = self.folder / f"whole-{name}-{os.getpid()}"
-            began = time.monotonic()
             self.shared.clear()
             log = path.with_suffix(".log")
-            if wait(self._start(name, path, log, None), PATIENCE) != 0:
+            if wait(self._start(name, path, log, None, False), PATIENCE) != 0:
                 raise RuntimeError(f"{name}: the undisturbed run failed: {log.read_text()}")
-            self._whole[name] = Undisturbed(path, time.monotonic() - began, self.shared.counts)
+            times = [self.shared.reached(place) for place in range(3)]
+            self._whole[name] = Undisturbed(
+                path, newest(path), times[1] - times[0], times[2] - times[1], self.shared.counts
+            )
         return self._whole[name]
 
-    def follow(self, name: str, deaths: list[Death], which: str) -> None:
+    def follow(self, name: str, deaths: list[Death], beside: bool, which: str) -> None:
         """Let a run die as planned, let it finish, and compare; a problem says how to see it again."""
         whole = self.whole(name)
         path = self.folder / f"{name}-{os.getpid()}-{self.trials}"
         log, found, happened, stopped_at = path.with_suffix(".log"), [], [], set()
         groups: list[int] = []
-        for death in [*deaths, None]:
+        for planned in [*deaths, None]:
+            left = 1 - newest(path) / whole.steps
+            death = planned and self._placed(planned, whole, left)
             self.shared.clear()
-            number = self._start(name, path, log, death)
+            number = self._start(name, path, log, death, beside)
             groups.append(number)
-            code, seconds = self._end(number, death, whole.seconds)
+            code, seconds = self._end(number, death, whole, left)
             if code == 0:
                 break
             if death is None or not self._is_expected(code, death, path):
@@ -124,22 +128,29 @@ class Torture:
             happened.append(str(death._replace(mark=now)))
             self._count(name, death, now)
             if death.signals[0] == signal.SIGKILL:
-                found += self._lost_work(path)
+                found += self._lost_work(path, beside)
             else:
                 stopped_at.add(self.shared.step)
                 found += self._obeyed(path, log, death, seconds)
         orphans = sum(outlive(group, ORPHANS) for group in groups)
         found += [f"{orphans} processes live on {ORPHANS:.0f} s after their run"] if orphans else []
         found += differences(whole.run, path, stopped_at)
-        self._settle(path, log, found, f"{which}, or --replay {','.join([name, *happened])}")
+        family = f"{name}+beside" if beside else name
+        self._settle(path, log, found, f"{which}, or --replay {','.join([family, *happened])}")
         self.trials += 1
 
-    def _start(self, name: str, path: Path, log: Path, death: Death | None) -> int:
+    def _placed(self, death: Death, whole: Undisturbed, left: float) -> Death:
+        """Say how often the phase of a death is entered before it."""
+        if death.mark or not death.phase:
+            return death
+        return death._replace(mark=Mark(death.phase, math.ceil(death.share * left * whole.counts[death.phase]) or 1))
+
+    def _start(self, name: str, path: Path, log: Path, death: Death | None, beside: bool) -> int:
         def work() -> None:
-            Watched(self.shared, death).start()
             begun = (path / "recipe.toml").exists()
             if begun and RunFolder(path).is_complete:
                 return
+            Watched(self.shared, death).start(beside)
             if death and death.signals[0] != signal.SIGKILL:
                 words = ["resume", path] if begun else ["train", self.folder / f"{name}.toml", "--run", path]
                 sys.argv[1:] = map(str, words)
@@ -151,12 +162,16 @@ class Torture:
 
         return child(work, log)
 
-    def _end(self, number: int, death: Death | None, usual: float) -> tuple[int | None, float]:
+    def _end(self, number: int, death: Death | None, whole: Undisturbed, left: float) -> tuple[int | None, float]:
         """Wait for the child, or for the time of its death; return how it ended, and how soon after the first signal."""
-        alone = death is None or death.mark is not None
-        code = wait(number, PATIENCE if alone else death.share * usual)
-        began = time.monotonic()
-        if not alone:
+        if death is None or death.mark:
+            code, began = wait(number, PATIENCE), time.monotonic()
+        else:
+            code = self._wait_for(number, int(death.share >= STARTING))
+            share = (death.share - STARTING) / (1 - STARTING) * left
+            seconds = whole.training * share if share >= 0 else whole.starting * death.share / STARTING
+            code = wait(number, seconds) if code is None else code
+            began = time.monotonic()
             for place, signal_number in enumerate(death.signals, start=1):
                 if code is None:
                     (os.killpg if death.whole_group else os.kill)(number, signal_number)
@@ -165,6 +180,13 @@ class Torture:
             os.killpg(number, signal.SIGKILL)
             os.waitpid(number, 0)
         return code, time.monotonic() - began
+
+    def _wait_for(self, number: int, place: int) -> int | None:
+        """Wait until the child has come so far, or has ended: how."""
+        code, until = None, time.monotonic() + PATIENCE
+        while code is None and not self.shared.reached(place) and time.monotonic() < until:
+            code = wait(number, 0.001)
+        return code
 
     def _is_expected(self, code: int | None, death: Death, path: Path) -> bool:
         first = death.signals[0]
@@ -183,12 +205,16 @@ class Torture:
         else:
             self.counts["signals"][str(death).partition(":")[0]] += 1
 
-    def _lost_work(self, path: Path) -> list[str]:
+    def _lost_work(self, path: Path, beside: bool) -> list[str]:
         if self.shared.step < 0:
             return []
-        lost = self.shared.step - newest(path)
-        self.most_lost = max(self.most_lost, lost)
-        return [f"lost {lost} updates, more than {self.lost_at_most}"] if lost > self.lost_at_most else []
+        lost, most = self.shared.step - newest(path), SAVE_EVERY
+        if beside:
+            most *= 2  # the next save waits for the one before
+            self.most_lost_beside = max(self.most_lost_beside, lost)
+        else:
+            self.most_lost = max(self.most_lost, lost)
+        return [f"lost {lost} updates, more than {most}"] if lost > most else []
 
     def _obeyed(self, path: Path, log: Path, death: Death, seconds: float) -> list[str]:
         """Return what is wrong with how a signal during training was obeyed."""
@@ -267,11 +293,12 @@ def timeless(result: dict[str, Any] | None) -> dict[str, Any]:
 def drive(folder: Path, job: int, options: argparse.Namespace, deadline: float) -> None:
     """Be one of the processes that torture: every so manieth trial, until there have been so many kills."""
     adopt_orphans()
-    torture = Torture(folder, options.seed, options.families)
+    torture = Torture(folder, options.seed, options.families, options.signals)
     wanted = -(-options.kills // options.jobs)
     if options.replay:
         name, *deaths = options.replay.split(",")
-        torture.follow(name, [Death.parse(text) for text in deaths], "the same")
+        name, _, beside = name.partition("+")
+        torture.follow(name, [Death.parse(text) for text in deaths], bool(beside), "the same")
     elif options.trial is not None:
         torture.trial(options.trial)
     else:
@@ -295,7 +322,7 @@ def read_accounts(folder: Path) -> dict[str, Any]:
     names = ("families", "phases", "groups", "signals")
     return {
         **{name: sum(one[name] for one in found) for name in ("kills", "trials")},
-        **{name: max((one[name] for one in found), default=0) for name in ("most_lost", "slowest")},
+        **{name: max((one[name] for one in found), default=0) for name in ("most_lost", "most_lost_beside", "slowest")},
         **{name: sum((Counter(one["counts"][name]) for one in found), Counter()) for name in names},
         "problems": [problem for one in found for problem in one["problems"]],
     }
@@ -309,8 +336,9 @@ def report(account: dict[str, Any], seconds: float, seed: int) -> None:
         print(f"{name}: " + ", ".join(f"{key} {count:,}" for key, count in account[name].most_common()))
     rare = [name for name in MARKS[1:] if not account["phases"][name]]
     print(f"phases never hit: {', '.join(rare) or 'none'}")
-    print(f"most work lost: {account['most_lost']} updates of {SAVE_EVERY} between saves; "
-          f"slowest to obey a signal: {account['slowest']:.2f} s")  # fmt: skip
+    print(f"most work lost, with {SAVE_EVERY} updates between saves: {account['most_lost']} updates; "
+          f"{account['most_lost_beside']} where a thread writes")  # fmt: skip
+    print(f"slowest to obey a signal: {account['slowest']:.2f} s")
     print(*problems, sep="\n")
 
 
@@ -344,6 +372,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--trial", type=int, help="only this trial of the seed")
     parser.add_argument("--replay", metavar="FAMILY,DEATH,…", help="only a run that dies like this")
+    parser.add_argument("--signals", type=float, default=0.15, help="how many deaths are by SIGTERM or Ctrl-C: 0 to 1")
     parser.add_argument("--families", nargs="*", default=[])
     parser.add_argument("--break", dest="broken", choices=sorted(breakage.PARTS), help="break this: it must be noticed")
     parser.add_argument("--folder", type=Path, help="where the runs go; one with a problem is kept there")

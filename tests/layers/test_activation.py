@@ -78,7 +78,7 @@ def test_function_and_derivative_are_those_of_the_formula(name: str) -> None:
     y = ACTIVATIONS[name]().double()(x)
     torch.testing.assert_close(y, function(POINTS), rtol=0, atol=1e-9)
     (slope,) = torch.autograd.grad(y.sum(), x)
-    torch.testing.assert_close(slope, derivative(POINTS), rtol=0, atol=1e-9)
+    torch.testing.assert_close(slope, derivative(POINTS), rtol=0, atol=1e-8)  # torch has 1/6 in float32
 
 
 def test_names_and_table_agree() -> None:
@@ -88,7 +88,7 @@ def test_names_and_table_agree() -> None:
 
 
 @pytest.mark.parametrize("name", get_args(ActivationName))
-@pytest.mark.parametrize("model", ["mlp", "cnn", "vae", "qnet"])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "vae", "qnet", "gpt"])
 def test_every_choice_works_in_every_architecture_that_has_it(name: str, model: str) -> None:
     settings = {**architectures[model].maker.example, "activation": name}
     network = architectures.make(Choice.of({"name": model, **settings}))

@@ -18,6 +18,7 @@ from seodang.training.groups import group_facts, parameter_groups, trained_weigh
 from seodang.training.muon import hidden_matrices
 from seodang.training.optim import UpdateRule, optimizers
 from seodang.training.schedules import expected_steps, schedule
+from seodang.training.update import KeptOptimizer
 from tests.harness import assert_same_end, history, killed_after
 
 RECIPE: dict[str, Any] = {
@@ -120,10 +121,9 @@ def test_layers_get_less_of_the_rate_the_deeper_they_lie() -> None:
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     for weight in network.parameters():
         weight.grad = torch.ones_like(weight)
-    for _ in range(2):  # as the trainer does
-        for group in optimizer.param_groups:
-            group["lr"] = 0.5
+    for _ in range(2):
         optimizer.step()
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5}
     for item in trained_weights(network):
         moved = (before[item.path] - item.weight).mean().item()
         assert moved == pytest.approx(2 * 0.5 * 0.1 ** (4 - item.layer), rel=1e-2), item.path
@@ -221,3 +221,27 @@ def test_killing_and_going_on_changes_nothing(tmp_path: Path, name: str, model: 
 def test_what_cannot_go_together_is_refused_by_name(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         rule(**settings)
+
+
+def test_an_update_of_muon_can_be_undone() -> None:
+    """Who undoes an update puts copies of the records back: both inner rules must go on from those."""
+    torch.manual_seed(0)
+    network = architecture("cnn")
+    optimizer = rule(name="muon").build(network)
+    gradients = [[torch.randn_like(weight) for weight in network.parameters()] for _ in range(3)]
+
+    def step(number: int) -> None:
+        for weight, gradient in zip(network.parameters(), gradients[number], strict=True):
+            weight.grad = gradient.clone()
+        optimizer.step()
+
+    step(0)
+    kept = KeptOptimizer(optimizer)
+    step(1)
+    wanted = [weight.detach().clone() for weight in network.parameters()]
+    kept.put_back()
+    step(2)
+    KeptOptimizer(optimizer).put_back()
+    kept.put_back()
+    step(1)
+    assert all(torch.equal(weight, value) for weight, value in zip(network.parameters(), wanted, strict=True))

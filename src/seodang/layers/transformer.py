@@ -7,6 +7,7 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seodang.layers.activation import ACTIVATIONS, ActivationName
 from seodang.layers.attention import KeyValueCache, MultiHeadAttention
 from seodang.layers.dropout import Dropout
 
@@ -14,16 +15,19 @@ GELUName = Literal["exact", "tanh"]
 
 
 class FeedForward(nn.Module):
-    r"""The same two dense layers at every position: $W_2\,\mathrm{GELU}(W_1 x)$.
+    r"""The same two dense layers at every position: $W_2\,g(W_1 x)$.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.3; GELU Hendrycks & Gimpel 2016, arXiv:1606.08415.
-    Differs: GELU where Vaswani et al. have ReLU; ``gelu="tanh"`` is the approximation GPT was published with.
+    Differs: GELU where Vaswani et al. have ReLU, unless another non-linearity is named; ``"gelu-tanh"`` is the
+    approximation GPT was published with.
     """
 
-    def __init__(self, embed_dim: int, feedforward_dim: int, bias: bool = True, gelu: GELUName = "exact") -> None:
+    def __init__(
+        self, embed_dim: int, feedforward_dim: int, bias: bool = True, activation: ActivationName = "gelu"
+    ) -> None:
         super().__init__()
         self.expand = nn.Linear(embed_dim, feedforward_dim, bias=bias)
-        self.activation = nn.GELU(approximate="tanh" if gelu == "tanh" else "none")
+        self.activation = ACTIVATIONS[activation]()
         self.contract = nn.Linear(feedforward_dim, embed_dim, bias=bias)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
@@ -39,13 +43,13 @@ class TransformerBlock(nn.Module):
 
     def __init__(
         self, embed_dim: int, num_heads: int, feedforward_dim: int, bias: bool = True, dropout: float = 0.0,
-        attention_dropout: float = 0.0, causal: bool = False, gelu: GELUName = "exact",
+        attention_dropout: float = 0.0, causal: bool = False, activation: ActivationName = "gelu",
     ) -> None:  # fmt: skip
         super().__init__()
         self.attention_norm = nn.LayerNorm(embed_dim, bias=bias)
         self.attention = MultiHeadAttention(embed_dim, num_heads, bias, attention_dropout, causal)
         self.feedforward_norm = nn.LayerNorm(embed_dim, bias=bias)
-        self.feedforward = FeedForward(embed_dim, feedforward_dim, bias, gelu)
+        self.feedforward = FeedForward(embed_dim, feedforward_dim, bias, activation)
         self.dropout = Dropout(dropout)
 
     def forward(

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seodang.core.config import Config
+from seodang.layers.activation import ActivationName
 from seodang.layers.attention import KeyValueCache
 from seodang.layers.dropout import Dropout
 from seodang.layers.position import LearnedPosition
@@ -39,6 +40,8 @@ class GPTConfig(Config):
     """Whether the vectors that read tokens are also those that tell them."""
     gelu: GELUName = "tanh"
     """The non-linearity, or the approximation GPT-2 was published with (on a CPU in bfloat16 four times slower)."""
+    activation: ActivationName | None = None
+    """Non-linearity of the feed-forward layers, in place of GELU."""
     init_std: float = Field(0.02, gt=0)
     """Spread of the initial weights; narrow networks start better with more."""
 
@@ -80,9 +83,10 @@ class GPT(Architecture):
         self.embedding = nn.Embedding(config.vocab_size, width)
         self.position = LearnedPosition(config.max_len, width)
         self.dropout = Dropout(config.dropout)
+        activation: ActivationName = config.activation or ("gelu-tanh" if config.gelu == "tanh" else "gelu")
         self.layers = nn.ModuleList(
             TransformerBlock(width, config.num_heads, 4 * width, config.bias, config.dropout,
-                             config.attention_dropout, causal=True, gelu=config.gelu)
+                             config.attention_dropout, causal=True, activation=activation)
             for _ in range(config.num_layers)
         )  # fmt: skip
         self.norm = nn.LayerNorm(width, bias=config.bias)

@@ -79,14 +79,21 @@ def parameter_groups(network: nn.Module, weight_decay: float, layer_decay: float
 
 
 def give_shares(optimizer: torch.optim.Optimizer) -> None:
-    """Make every step use each group's share of the rate that the trainer has set on all of them."""
+    """Make every step use each group's share of the rate that is set on all of them."""
+    rates: list[float] = []
 
     def share(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+        rates[:] = [group["lr"] for group in optimizer.param_groups]
         for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * group.get("share", 1.0)
+            group["lr"] = group["lr"] * group["share"]
 
-    if any(group.get("share", 1.0) != 1 for group in optimizer.param_groups):
+    def put_back(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    if any(group["share"] != 1 for group in optimizer.param_groups):
         optimizer.register_step_pre_hook(share)
+        optimizer.register_step_post_hook(put_back)
 
 
 class GroupFacts(NamedTuple):

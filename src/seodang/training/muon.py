@@ -107,8 +107,6 @@ class MatricesAndOthers(torch.optim.Optimizer):
             inner, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov,
             ns_steps=settings.newton_schulz_steps, adjust_lr_fn="match_rms_adamw" if settings.adjust else "original",
         )  # fmt: skip
-        for weight, view in self._views.items():
-            self._muon.state[view] = self.state[weight]
         inner = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in others]
         self._adamw = torch.optim.AdamW(inner, betas=settings.other_betas, fused=True) if inner else None
         if self._adamw:
@@ -121,6 +119,7 @@ class MatricesAndOthers(torch.optim.Optimizer):
         for group, own in zip(self.param_groups, (own for part in parts for own in part.param_groups), strict=True):
             own["lr"] = group["lr"]
         for weight, view in self._views.items():
+            self._muon.state[view] = self.state[weight]  # each time: who undoes an update puts other records there
             view.grad = None if weight.grad is None else matrix_of(weight.grad, weight)
         for part in parts:
             part.step()

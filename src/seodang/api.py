@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seodang.core.errors import ConfigError, DataError, RunError, SeodangError, WeightsError, nearest
-from seodang.core.events import Event, Listener
+from seodang.core.events import Event, Listener, Noticed
 from seodang.core.language import say
 from seodang.core.recipe import Choice, Recipe
 from seodang.core.registry import load_plugin
@@ -94,8 +94,11 @@ def train(
     launched = in_process_group()
     count = wanted_devices(resolved.train)
     if launched and run is None:
-        raise ConfigError("torchrun: give every process the same folder: torchrun … -m -- seodang train RECIPE --run DIR")
+        raise ConfigError(
+            "torchrun: give every process the same folder: torchrun … -m -- seodang train RECIPE --run DIR"
+        )
     assembly = assemble(resolved)
+    _look_over(assembly.data, listeners)
     if not launched and count > 1:  # assembled here only to say what is wrong before there is a folder
         folder = RunFolder.create(resolved, run)
         return _launched(folder, count, plugin, allow_drift=False)
@@ -352,6 +355,8 @@ def _fit(
                               assembly.record, devices, [*listeners, *pictures])  # fmt: skip
             if checkpoint:
                 trainer.restore(checkpoint, allow_drift)
+            elif devices.main:
+                trainer.remarks = _look_over(assembly.data, listeners)
             if devices.main:
                 run.write_json("environment.json", {**machine(), **trainer.facts, "command": sys.argv,
                                "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -362,6 +367,20 @@ def _fit(
     finally:
         devices.close()
     return run
+
+
+def _look_over(data: Dataset, listeners: Sequence[Listener]) -> list[str]:
+    """Return what to say about the user's own data before the first step.
+
+    Raises: DataError for faults that would make training learn something wrong.
+    """
+    from torch import device  # lazy: 1 s
+
+    from seodang.data.before_training import look_over, remarks
+    from seodang.training.listeners import Audience
+
+    audience = Audience(listeners, device("cpu"))
+    return remarks(data, look_over(data, lambda text: audience.tell(Noticed(0, text))))
 
 
 def _pictures(run: Run, data: Dataset) -> Listener:

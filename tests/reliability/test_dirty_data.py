@@ -1,4 +1,5 @@
-"""T18: every planted fault of a corpus of dirty data is reported with file and line, nothing clean is, nothing is changed."""
+"""T18: every planted fault of a corpus of dirty data is reported with file and line, nothing clean is, nothing is changed,
+and training stops before its first step exactly where the check says there is an error."""
 
 from __future__ import annotations
 
@@ -8,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from seodang.core.errors import SeodangError
+from seodang.core.recipe import Choice
+from seodang.data.before_training import look_over
+from seodang.data.dataset import datasets
 from seodang.data.inspect import Finding, inspect
+from seodang.training.resolve import data_source
 from tests.reliability import dirty_pictures, dirty_tables, dirty_texts  # noqa: F401  they fill the corpus
 from tests.reliability.dirty_corpus import CASES, Case, Fault
 
@@ -30,13 +36,26 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def looked_through(case: Case, root: Path) -> list[Finding]:
-    """Make the data of a case, check it, and fail if a byte or a time of it has changed."""
-    path = case.make(root) or root
+def looked_through(case: Case, path: Path, root: Path) -> list[Finding]:
+    """Check the data of a case, and fail if a byte or a time of it has changed."""
     before = snapshot(root)
     findings = inspect(path, case.settings)
     assert snapshot(root) == before
     return [item._replace(where=item.where.replace(f"{root}/", "").replace(str(root), "")) for item in findings]
+
+
+def is_refused(case: Case, path: Path, root: Path) -> bool:
+    """Return whether training would stop before its first step; fail if that changes a byte or a time of the data."""
+    before = snapshot(root)
+    try:
+        data = datasets.make(Choice.of({**data_source(str(path)), **case.settings}))
+        data.prepare()
+        look_over(data, lambda text: None)
+    except SeodangError:
+        return True
+    finally:
+        assert snapshot(root) == before
+    return False
 
 
 def names(finding: Finding, fault: Fault) -> bool:
@@ -54,21 +73,56 @@ def is_expected(finding: Finding, case: Case) -> bool:
 def test_a_planted_fault_is_reported(case: Case, tmp_path: Path) -> None:
     if case.name in FOR_ROOT and os.geteuid() == 0:
         pytest.skip("root may read every file")
-    findings = looked_through(case, tmp_path)
+    path = case.make(tmp_path) or tmp_path
+    findings = looked_through(case, path, tmp_path)
     said = "\n".join(f"{item.level} {item.where}: {item.message}" for item in findings)
     for fault in case.faults:
         assert any(names(item, fault) for item in findings), f"{fault} is not reported:\n{said}"
     more = [item for item in findings if item.level != "note" and not is_expected(item, case)]
     assert not more, f"alarms without a cause: {more}"
+    wrong = any(item.level == "error" for item in findings)
+    assert is_refused(case, path, tmp_path) == wrong, "training does not do what the check says"
 
 
 @pytest.mark.parametrize("case", CLEAN, ids=lambda case: case.name)
 def test_clean_data_raises_no_alarm(case: Case, tmp_path: Path) -> None:
-    alarms = [item for item in looked_through(case, tmp_path) if item.level != "note"]
-    assert not alarms
+    path = case.make(tmp_path) or tmp_path
+    assert not [item for item in looked_through(case, path, tmp_path) if item.level != "note"]
+    assert not is_refused(case, path, tmp_path)
 
 
 def test_the_corpus_is_as_large_as_promised() -> None:
     assert len(DIRTY) >= 150
     assert len(CLEAN) >= 20
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def case_called(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+def test_control_a_check_that_misses_a_fault_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seodang.data.check_table.far_off", lambda values: [])
+    with pytest.raises(AssertionError, match="is not reported"):
+        test_a_planted_fault_is_reported(case_called("huge outlier"), tmp_path)
+
+
+def test_control_a_check_that_names_the_wrong_line_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seodang.data.check_table.far_off", lambda values: [3])
+    with pytest.raises(AssertionError, match="is not reported"):
+        test_a_planted_fault_is_reported(case_called("huge outlier"), tmp_path)
+
+
+def test_control_a_false_alarm_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seodang.data.check_pictures.is_cut_off", lambda data, pixels: True)
+    with pytest.raises(AssertionError):
+        test_clean_data_raises_no_alarm(case_called("clean: pictures with a plain floor"), tmp_path)
+
+
+def test_control_a_check_that_touches_the_data_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_called("clean: iris")
+    path = case.make(tmp_path)
+    assert path is not None
+    monkeypatch.setattr("tests.reliability.test_dirty_data.inspect", lambda path, settings: path.touch() or [])
+    with pytest.raises(AssertionError):
+        looked_through(case, path, tmp_path)

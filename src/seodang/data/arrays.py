@@ -67,6 +67,7 @@ class ArrayData(Dataset):
         answers = np.concatenate([arrays.targets[split] for split in order]) if arrays.targets else None
         classes, targets = self._read_targets(answers, arrays)
         self._rows = self._split(arrays, order, len(values))
+        self.remarks = (self._notes[-1],)
         train = self._rows.get("train", torch.arange(len(values)))
         inputs = self._read_inputs(values, train, arrays.names[order[0]][0])
         kept = self._targets

@@ -7,11 +7,8 @@ the whole batch, of which every rank takes its rows: one device and eight see th
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -25,6 +22,8 @@ from seodang.core.config import Config
 from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.core.registry import Registry
+from seodang.data.workers import come_up, stops_held_back
+from seodang.data.finding import Finding
 
 SPLITS = ("train", "valid", "test")
 
@@ -136,6 +135,10 @@ class Dataset:
         self.settings, self.seed = settings, seed
 
     facts: Facts
+    remarks: tuple[str, ...] = ()
+    """Those of the facts' notes that are said when training begins: how the data is split, then what is left out."""
+    findings: list[Finding] | None = None
+    """What the check before training has found, once it has looked."""
     adopted: Facts | None = None
 
     def adopt(self, facts: Facts | None) -> None:
@@ -214,8 +217,9 @@ class Loader:
         plan = [(epoch, index, chunk) for index, chunk in enumerate(self._chunks(epoch))][start:]
         if not workers:
             return map(self._fetch, plan)
-        return iter(DataLoader(_Fetched(self, plan), batch_size=None, num_workers=workers, timeout=self.timeout,
-                               generator=generator("workers"), worker_init_fn=partial(_die_with, os.getpid())))  # fmt: skip
+        with stops_held_back():
+            return iter(DataLoader(_Fetched(self, plan), batch_size=None, num_workers=workers, timeout=self.timeout,
+                                   generator=generator("workers"), worker_init_fn=partial(come_up, os.getpid())))  # fmt: skip
 
     def _chunks(self, epoch: int) -> list[Tensor]:
         """Return the row numbers of every batch of an epoch."""
@@ -234,18 +238,6 @@ class Loader:
         start = self.rank * base + min(self.rank, more)
         rows = slice(start, start + base + int(self.rank < more))
         return chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows)
-
-
-def _die_with(parent: int, worker: int) -> None:
-    """Let this worker end with its run.
-
-    PyTorch's own looks every 5 s, and never if the run died before the worker had come up.
-    """
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class _Fetched:

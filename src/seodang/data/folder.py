@@ -71,7 +71,7 @@ class Folder(Dataset):
         root = Path(self.settings.path).expanduser()
         layout = lay_out(root)
         refuse(layout.findings, root)
-        self._notes = list(layout.notes)
+        self._notes, self._skipped = list(layout.notes), list[str]()
         files, found = self._readable(root, list(layout.files), headers([file.path for file in layout.files]))
         channels, size = self._form(found)
         keep = fits_in_memory(len(files), channels, size) if self.settings.memory == "auto" else self.settings.memory
@@ -85,6 +85,7 @@ class Folder(Dataset):
         digests = [decoded.digests[index] for index in good.tolist()]
         self._decide_labels(root, layout)
         self._rows = self._split(root, layout, digests)
+        self.remarks = (self._notes[-1], *self._skipped)
         mean, std = statistics_of(decoded, good[self._rows.get("train", torch.arange(len(good)))], size[0] * size[1])
         inputs = ImageInputs(channels=channels, height=size[0], width=size[1], mean=mean, std=std)
         if keep is False:
@@ -130,8 +131,10 @@ class Folder(Dataset):
             findings = [Finding("error", shown(file.path), f"{reason}.") for file, reason in bad]
             findings[0] = findings[0]._replace(message=f"{findings[0].message} {hint}")
             refuse(findings, root)
-        self._notes += [say("Skipped: {path} {reason}.", path=shown(file.path.relative_to(root)), reason=reason)
-                        for file, reason in bad]  # fmt: skip
+        skipped = [say("Skipped: {path} {reason}.", path=shown(file.path.relative_to(root)), reason=reason)
+                   for file, reason in bad]  # fmt: skip
+        self._notes += skipped
+        self._skipped += skipped
 
     def _form(self, found: list[Header]) -> tuple[int, tuple[int, int]]:
         """Return channels and size (height, width) of all pictures."""

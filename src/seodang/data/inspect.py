@@ -5,10 +5,11 @@ Nothing is changed: files are read, never written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from seodang.core.config import Config
 from seodang.core.errors import DataError, SeodangError
 from seodang.core.language import say
 from seodang.data.arrays import ArraysConfig
@@ -22,9 +23,13 @@ from seodang.data.sources import dataset_for_file
 from seodang.data.table import TableConfig
 from seodang.data.text import TextConfig
 
-__all__ = ["Finding", "inspect"]
+__all__ = ["Finding", "findings_of", "inspect", "reads"]
 
 ORDER = {"error": 0, "warning": 1, "note": 2}
+CONFIGS: dict[str, type[Config]] = {"table": TableConfig, "arrays": ArraysConfig, "text": TextConfig}
+CHECKS: dict[type[Config], Callable[[Path, Any], list[Finding]]] = {
+    FolderConfig: check_pictures, TableConfig: check_table, ArraysConfig: check_array_file, TextConfig: check_text,
+}  # fmt: skip
 
 
 def inspect(path: Path, settings: Mapping[str, Any] | None = None) -> list[Finding]:
@@ -39,16 +44,22 @@ def inspect(path: Path, settings: Mapping[str, Any] | None = None) -> list[Findi
     if not path.exists():
         raise DataError("{path}: there is no such file or folder.", path=shown(path))
     try:
-        if path.is_dir():
-            found = check_pictures(path, FolderConfig.of(values, where="data"))
-        else:
-            match dataset_for_file(path):
-                case "table":
-                    found = check_table(path, TableConfig.of(values, where="data"))
-                case "arrays":
-                    found = check_array_file(path, ArraysConfig.of(values, where="data"))
-                case _:
-                    found = check_text(path, TextConfig.of(values, where="data"))
+        maker = FolderConfig if path.is_dir() else CONFIGS[dataset_for_file(path)]
+    except DataError as error:
+        return [refusal(error, path)]
+    return findings_of(maker.of(values, where="data"))
+
+
+def reads(settings: Config) -> bool:
+    """Return whether these are the settings of a dataset that reads what lies at a path of the user's."""
+    return type(settings) in CHECKS
+
+
+def findings_of(settings: Config) -> list[Finding]:
+    """Return all findings about what a dataset with these settings would read, errors first."""
+    path = Path(settings.path).expanduser()  # type: ignore[attr-defined]
+    try:
+        found = CHECKS[type(settings)](path, settings)
     except DataError as error:  # so wrong that nothing more can be said
         return [refusal(error, path)]
     return sorted(found, key=lambda finding: ORDER[finding.level])

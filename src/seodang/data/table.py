@@ -73,6 +73,7 @@ class Table(Dataset):
             chosen = choose_columns(table, {target.name} | ({self.settings.group} - {None}), self.settings)
             refuse((*answers.findings, *chosen.findings), table.source)
             rows = self._split(table, answers, notes)
+            self.remarks = (notes[-1],)
             facts = self._measured(table, chosen, answers, target, rows, notes)
             facts = facts.replace(source=table.source, licence=licence)
         features, more = encode(facts.inputs.columns, table)
@@ -136,6 +137,7 @@ class Table(Dataset):
         train = rows["train"].numpy()
         columns, more = measure(chosen, table.names, train)
         notes += [*chosen.notes, *more]
+        self.remarks += (*chosen.notes, *more)
         if not columns:
             raise DataError(
                 "{path}: no column varies in the training rows; there is nothing to learn from.", path=table.source

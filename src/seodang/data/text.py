@@ -103,6 +103,7 @@ class Text(Dataset):
             notes=self._notes(text, parts["train"], vocab_size),
             digest=fingerprint.hexdigest(),
         )
+        self.remarks = self.facts.notes[:1]
 
     def split(self, name: str) -> TokenWindows:
         return TokenWindows(self._tokens[name], self.context)

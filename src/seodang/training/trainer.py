@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import nn
 
 from seodang.core.errors import ConfigError, DiskError, TrainingError
-from seodang.core.events import Evaluated, Event, Failed, Listener, Started, Stepped, Stopped
+from seodang.core.events import Evaluated, Event, Failed, Listener, Noticed, Started, Stepped, Stopped
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
@@ -73,6 +74,8 @@ class Trainer:
         self.step, self.seconds, self.finished = 0, 0.0, False
         self.parameters = sum(weight.numel() for weight in model.parameters())
         self.ties = ties(model)
+        self.remarks: Sequence[str] = ()
+        """What is noticed about the data when the run begins."""
         self.stopped_by: int | None = None
         """Number of the signal that asked to stop."""
         self._stop_reason: str | None = None
@@ -108,6 +111,8 @@ class Trainer:
         """Train to the end, or until stopped; afterwards the run holds checkpoints and, if finished, a result."""
         self._tell(Started(self.step, self.total, {**self.devices.choices(), "parameters": self.parameters,
                                                    "counts": self.task.counts}))  # fmt: skip
+        for text in self.remarks:
+            self._tell(Noticed(self.step, text))
         self.saver.warn_of_little_room(self.step, self.model)
         self.model.train()
         if self.step == 0:
@@ -240,7 +245,7 @@ class Trainer:
             "finished": self.finished,
             "reason": self._stop_reason if self.finished else None,
             "evaluated_at": self._evaluated_at,
-            "scores": self._scores,
+            "scores": {name: value if isfinite(value) else str(value) for name, value in self._scores.items()},
             "patience": self.patience.state(),
             "window": self.window.state(),
             "stream": self.stream.state(),
@@ -262,7 +267,8 @@ class Trainer:
         state = checkpoint.state
         self.step, self.seconds = state["step"], state["seconds"]
         self.finished, self._stop_reason = state["finished"], state["reason"]
-        self._evaluated_at, self._scores = state["evaluated_at"], state["scores"]
+        self._evaluated_at = state["evaluated_at"]
+        self._scores = {name: float(value) for name, value in state["scores"].items()}
         self.patience.restore(state["patience"])
         self.window.restore(state["window"], self.devices.device)
         self.stream.restore(state["stream"])

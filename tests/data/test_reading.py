@@ -146,7 +146,7 @@ def test_vectors_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         "1,2": r"has shape \(1, 2\); the model takes 3 numbers",
         "a,b,c": "is not a list of 3 numbers",
         "1,2,nan": "holds numbers that are not finite",
-        str(tmp_path / "x.npy"): "cannot be read as a NumPy array",
+        str(tmp_path / "x.npy"): "it holds Python objects, which are not read",
         str(tmp_path / "nowhere.npz"): "there is no such file",
     }.items():
         with pytest.raises(DataError, match=message):

@@ -17,6 +17,7 @@ the sentence and exits with code 2; no traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from seodang.core.language import say
@@ -26,7 +27,7 @@ class SeodangError(ValueError):
     """Something the user can mend. The message is a template: it is translated, then filled."""
 
     def __init__(self, message: str, /, **values: object) -> None:
-        super().__init__(say(message, **values))
+        super().__init__(_printable(say(message, **values)))
         self.template = message
         self.values = values
 
@@ -68,6 +69,14 @@ class MissingExtra(SeodangError):
             package=package,
             extra=extra,
         )
+
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _printable(text: str) -> str:
+    """Write out what a terminal would obey or could not show: what stands in files and names ends up in messages."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

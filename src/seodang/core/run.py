@@ -154,7 +154,7 @@ class RunFolder:
                 event = parse_json(line)
             except Refused:
                 continue  # a torn line: the process died in the middle of writing it
-            if isinstance(event, dict) and "event" in event and isinstance(event.get("step"), int):
+            if _is_event(event):
                 yield event
 
     @property
@@ -172,7 +172,9 @@ class RunFolder:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        return self.read_json("result.json")
+        """What the run ended with; None as long as it has not, or where that cannot be read."""
+        result = self.read_json("result.json")
+        return result if result and _are_scores(result.get("scores")) else None
 
     @property
     def is_complete(self) -> bool:
@@ -309,16 +311,27 @@ def read_checkpoint(path: Path) -> dict[str, bytes]:
     return read_folder(path)
 
 
+def _is_event(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("event"), str) or not isinstance(value.get("step"), int):
+        return False
+    return value["event"] != "evaluated" or _are_scores(value.get("scores"))
+
+
+def _are_scores(value: Any) -> bool:
+    """Whether `value` is what an evaluation writes: numbers by name; what is not finite is a text."""
+    return isinstance(value, dict) and all(isinstance(item, (int, float, str)) for item in value.values())
+
+
 def _until_saved(events: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
     """Return the events a checkpoint of `step` knows of: those up to its being saved."""
     places = [place for place, event in enumerate(events) if event["step"] == step and event["event"] == "saved"]
     if not places and step == 0:
         return []
-    before = [event for event in events if event["event"] != "stopped"]
+    before = events
     if places:
         end = places[0] + 1
         before = events[:end] + [event for event in events[end:] if event["event"] == "rewound"]
-    return [event for event in before if event["step"] <= step]
+    return [event for event in before if event["step"] <= step and event["event"] not in ("stopped", "failed")]
 
 
 def _taken_by(lock: int) -> str | None:

@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ SPLIT_WORDS = {"train": "train", "training": "train", "valid": "valid", "val": "
                "test": "test", "testing": "test"}  # fmt: skip
 INPUT_WORDS = ("x", "images", "image", "inputs", "input", "data", "features")
 TARGET_WORDS = ("y", "labels", "label", "targets", "target")
+MEMBERS, RATIO, LEAST_BOMB = 1_000, 200, 1 << 28
+"""Most arrays in an archive; how many times its packed bytes it may unpack to, once that is more than 256 MB."""
 CLASS_WORDS = ("classes", "class_names", "label_names", "names")
 
 
@@ -45,7 +47,7 @@ def read_arrays(path: Path) -> Arrays:
     names: dict[str, Any] = {}
     classes = None
     strange = []
-    loaded = _load(path)
+    loaded = unpack(path, shown(path))
     for name, array in loaded.items():
         words = [word for word in name.lower().replace("-", "_").split("_") if word]
         splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
@@ -68,19 +70,28 @@ def read_arrays(path: Path) -> Arrays:
     return Arrays(inputs, targets, names, classes)
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    source = shown(path)
-    arrays = {}
+def unpack(file: Path | IO[bytes], source: str) -> dict[str, np.ndarray]:
+    """Return every array of an .npz file, which errors call `source`. Nothing in it can run or take more than it says.
+
+    Raises: DataError
+    """
+    arrays: dict[str, np.ndarray] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            needed = sum(item.file_size for item in archive.infolist())
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            needed, packed = (sum(getattr(item, size) for item in members) for size in ("file_size", "compress_size"))
             if 2 * needed > free_memory():
                 raise DataError(
                     "{path}: unpacks to {size:,} bytes, more than half of free memory.", path=source, size=needed
                 )
-            for item in archive.infolist():
+            if len(members) > MEMBERS or needed > max(LEAST_BOMB, RATIO * packed):
+                raise DataError("{path}: unpacks from {packed:,} bytes to {size:,} in {count} parts: this is no archive of data.",
+                                path=source, packed=packed, size=needed, count=len(members))  # fmt: skip
+            for item in members:
                 name = item.filename.removesuffix(".npy")
-                arrays[name] = _array(archive.read(item), name, source)
+                if name in arrays:
+                    raise DataError("{path}: holds two arrays called '{name}'.", path=source, name=name)
+                arrays[name] = read_array(archive.read(item), name, source)
     except DataError:
         raise
     except Exception as error:  # zipfile raises whatever a damaged archive makes it stumble over
@@ -89,8 +100,11 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _array(data: bytes, name: str, source: str) -> np.ndarray:
-    """Return one array; what its header promises is compared with what is there before memory is taken."""
+def read_array(data: bytes, name: str, source: str) -> np.ndarray:
+    """Return one array; what its header promises is compared with what is there before memory is taken.
+
+    Raises: DataError
+    """
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)

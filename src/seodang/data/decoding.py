@@ -22,6 +22,8 @@ FORMAT_OF = {".jp": "JPEG", ".jf": "JPEG", ".pn": "PNG", ".we": "WEBP", ".gi": "
              ".pp": "PPM", ".pg": "PPM", ".pb": "PPM", ".pnm": "PPM"}  # fmt: skip
 LARGEST_FILE = 400_000_000
 LARGEST_PIXELS = 50_000_000
+STRIP_PIXELS = 1 << 20
+"""Pixels of a picture that are brought to 8 bits at once."""
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -135,8 +137,12 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> n
     """
     with _opened(io.BytesIO(data)) as image:
         image.load()
-        turned = ImageOps.exif_transpose(image)
-        plain = _flat(turned).convert("L" if channels == 1 else "RGB")
+        ImageOps.exif_transpose(image, in_place=True)
+        plain = _flat(image)
+        mode = "L" if channels == 1 else "RGB"
+        if plain is not image:
+            image.close()  # a large one takes 200 MB
+        plain = plain if plain.mode == mode else plain.convert(mode)
         if size is not None and (plain.height, plain.width) != size:
             plain = ImageOps.fit(plain, (size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
@@ -162,7 +168,22 @@ def _opened(source: Path | io.BytesIO) -> Iterator[Image.Image]:
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """Return the picture as L or RGB in 8 bits, transparency laid on white."""
+    """Return the picture as L or RGB in 8 bits, transparency laid on white; a large one strip by strip, to save memory."""
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
+    rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        return _flat_strip(image)
+    flat: Image.Image | None = None
+    for top in range(0, image.height, rows):
+        strip = _flat_strip(image.crop((0, top, image.width, min(top + rows, image.height))))
+        flat = flat or Image.new(strip.mode, image.size)
+        flat.paste(strip, (0, top))
+    assert flat is not None
+    return flat
+
+
+def _flat_strip(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(_scaled(np.asarray(image, dtype=np.int64)))
     if image.mode == "F":

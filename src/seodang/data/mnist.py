@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from seodang.core.errors import DataError
+from seodang.data.array_reading import unpack
 from seodang.data.dataset import datasets
 from seodang.data.download import Official, find_files
 from seodang.data.named import NamedImages, NamedImagesConfig, Part
@@ -80,11 +80,10 @@ def read_npz(name: str, data: bytes, wanted: Sequence[str]) -> dict[str, np.ndar
 
     Raises: DataError
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in wanted}
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError("{path}: cannot be read: {reason}.", path=name, reason=error) from None
+    arrays = unpack(io.BytesIO(data), name)
+    if missing := [key for key in wanted if key not in arrays]:
+        raise DataError("{path}: lacks {missing}.", path=name, missing=", ".join(missing))
+    return {key: arrays[key] for key in wanted}
 
 
 class IdxImages(NamedImages):

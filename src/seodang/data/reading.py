@@ -14,12 +14,13 @@ from torch import Tensor
 from seodang.core.errors import DataError, nearest
 from seodang.core.inputs import Column, ImageInputs, Inputs, TableInputs, VectorInputs
 from seodang.core.language import say
-from seodang.core.strict import Refused, parse_json
-from seodang.data.array_reading import read_arrays
+from seodang.core.strict import Refused, parse_json, read_regular
+from seodang.data.array_reading import read_array, read_arrays
 from seodang.data.columns import encode
 from seodang.data.decoding import strict_pillow
 from seodang.data.finding import listed, refuse, shown
 from seodang.data.images import normalize
+from seodang.data.memory import free_memory
 from seodang.data.picture_loading import load_one
 from seodang.data.raw_table import MISSING, RawColumn, RawTable, TableFormat, plain
 from seodang.data.table_reading import SUFFIXES, read_table, table_suffix
@@ -177,11 +178,9 @@ def _vectors(inputs: VectorInputs, text: str) -> np.ndarray:
         rows = next(iter(read_arrays(path).inputs.values()))
     elif path.suffix == ".npy":
         try:
-            rows = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                "{path}: cannot be read as a NumPy array: {reason}.", path=shown(path), reason=error
-            ) from None
+            rows = read_array(read_regular(path, free_memory() // 2), path.stem, shown(path))
+        except OSError as error:
+            raise DataError("{path}: cannot be read ({reason}).", path=shown(path), reason=error.strerror) from None
     else:
         try:
             rows = np.array([float(part) for part in text.strip().strip("[]").split(",")])

@@ -9,6 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from seodang.core.errors import DataError
 from seodang.core.language import say
+from seodang.data.tokenizer_files import refuse_harmful
 
 PIECE = 1 << 18
 """Characters handed to the tokenizer at once."""
@@ -82,10 +84,26 @@ def read_tokenizer(text: str) -> Tokenizer:
     Raises: DataError if it describes none.
     """
     try:
-        return Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
+        refuse_harmful(text)
+        with _as_errors():
+            tokenizer = Tokenizer.from_str(text)
+    except ValueError as error:
         raise DataError("The tokenizer cannot be read: {reason}. Is it a Hugging Face tokenizer.json?",
-                        reason=error) from None  # fmt: skip
+                        reason=str(error).rstrip(".")) from None  # fmt: skip
+    tokenizer.no_truncation()  # of texts, to a length that was somebody's habit once
+    tokenizer.no_padding()
+    return tokenizer
+
+
+@contextmanager
+def _as_errors() -> Iterator[None]:
+    """Turn whatever the library raises, a panic of its Rust code too, into a ValueError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise ValueError((str(error) or type(error).__name__).partition("\n")[0]) from None
 
 
 def encode(tokenizer: Tokenizer, text: str, where: str) -> np.ndarray:
@@ -101,7 +119,13 @@ def encode(tokenizer: Tokenizer, text: str, where: str) -> np.ndarray:
             return _encode_characters(tokenizer, text, where)
         case "bytes":
             return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
-    found = tokenizer.encode_batch_fast(list(pieces(text)), add_special_tokens=False)
+    try:
+        with _as_errors():
+            found = tokenizer.encode_batch_fast(list(pieces(text)), add_special_tokens=False)
+    except ValueError as error:
+        raise DataError(
+            "{path}: the tokenizer cannot take this text: {reason}.", path=where, reason=str(error).rstrip(".")
+        ) from None
     return np.concatenate([np.array(item.ids, np.int64) for item in found]) if found else np.empty(0, np.int64)
 
 
@@ -139,7 +163,11 @@ def _kind(tokenizer: Tokenizer) -> str:
     model, splitter = described["model"], described["pre_tokenizer"] or {}
     if described["added_tokens"]:
         return "other"
-    if model["type"] == "WordLevel" and splitter.get("pattern") == {"Regex": r"[\s\S]"}:
+    if (
+        model["type"] == "WordLevel"
+        and all(len(item) == 1 for item in tokenizer.get_vocab())
+        and splitter.get("pattern") == {"Regex": r"[\s\S]"}
+    ):
         return "characters"
     plain = splitter.get("type") == "ByteLevel" and not splitter["use_regex"] and not splitter["add_prefix_space"]
     if model["type"] == "BPE" and not model["merges"] and plain:
@@ -162,4 +190,8 @@ def pieces(text: str) -> Iterator[str]:
 
 def decode(tokenizer: Tokenizer, tokens: Iterable[int]) -> str:
     """Return the text of `tokens`; bytes that are no UTF-8 become ``�``."""
-    return tokenizer.decode(list(tokens), skip_special_tokens=False)
+    try:
+        with _as_errors():
+            return tokenizer.decode(list(tokens), skip_special_tokens=False)
+    except ValueError as error:
+        raise DataError("The tokenizer cannot write these tokens: {reason}.", reason=str(error).rstrip(".")) from None

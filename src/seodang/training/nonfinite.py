@@ -18,7 +18,7 @@ from seodang.core.language import say, translated
 from seodang.data.dataset import Batch, Given
 from seodang.training.devices import Devices
 from seodang.training.randomness import kept_randomness
-from seodang.training.update import LARGEST, NotFinite, Updates, finite, local
+from seodang.training.update import LARGEST, NotFinite, Updates, added, finite, flat, local
 
 SHOWN = 32
 """Numbers of examples in a message, at most."""
@@ -33,7 +33,7 @@ class Watched(NamedTuple):
 
     @classmethod
     def of(cls, updates: Updates, average: Any) -> Watched:
-        tensors = dict(updates.model.state_dict())
+        tensors = {name: value for name, value in updates.model.state_dict().items() if name not in updates.masks}
         for network, module in updates.networks.items():
             slots = updates.optimizers[network].state
             prefix = "" if network == "model" else f"{network}."
@@ -41,12 +41,14 @@ class Watched(NamedTuple):
                 for slot, value in slots.get(weight, {}).items():
                     tensors[f"{prefix}{name} ({slot})"] = value
         if average is not None:
-            tensors |= {f"{name} (average)": value for name, value in average.mean.items()}
+            tensors |= {f"{name} (average)": value for name, value in average.mean.items() if name not in updates.masks}
         return cls({name: local(value.detach()) for name, value in tensors.items() if floating(value)})
 
     def sound(self, devices: Devices) -> bool:
         """Return whether all of them are finite, on every rank."""
-        return not devices.agree(not finite(list(self.tensors.values())).item())
+        values = list(self.tensors.values())
+        sound = abs(added([flat(value) for value in values]).item()) < math.inf or bool(finite(values))
+        return not devices.agree(not sound)
 
     def first_bad(self) -> str | None:
         return next((name for name, value in self.tensors.items() if not value.isfinite().all()), None)
@@ -93,9 +95,12 @@ def cause(
             text = _of_layers(updates, parts, given)
     texts = {rank: own for rank, own in enumerate(_of_all_ranks(updates.devices, text)) if own}
     if not texts:
-        backward = say("The forward pass is finite; going backward, the gradient of '{weight}' is the first that is not.",
-                       weight=gradient) if gradient else ""  # fmt: skip
-        return backward, sound
+        if gradient:
+            text = say("The forward pass is finite; going backward, the gradient of '{weight}' is the first that is not.",
+                       weight=gradient)  # fmt: skip
+        elif found.fault == "loss":
+            text = say("When it was repeated, every number was finite.")
+        return text, sound
     if updates.devices.world == 1:
         return text, sound
     return " ".join(say("Process {rank}: {text}", rank=rank, text=own) for rank, own in texts.items()), sound

@@ -66,7 +66,13 @@ class Updates:
         """Number of the first bad update, where checks are deferred."""
         self.random: Tensor | None = None
         """State of torch's generator before the last update."""
+        self.masks = {
+            name for name, value in model.named_buffers() if value.is_floating_point() and not finite([value])
+        }
+        """Buffers that were not finite from the beginning, as masks of -inf are."""
         self._buffers = Kept()
+        self._places = [(module._buffers, name) for module in model.modules()
+                        for name, value in module._buffers.items() if value is not None]  # fmt: skip
         self._stepped: dict[str, KeptOptimizer] = {}
         self._expected = 0
         """Steps in the update before this one. All but the last are kept, to be undone; 0 = none was made yet."""
@@ -113,6 +119,8 @@ class Updates:
         Generators go on, and what a task keeps for itself is its own affair.
         """
         self._buffers.put_back()
+        for (buffers, name), value in zip(self._places, self._buffers.tensors, strict=False):
+            buffers[name] = value  # the forward pass may have put another tensor there
         for kept in self._stepped.values():
             kept.put_back()
         for optimizer in self.optimizers.values():
@@ -139,7 +147,7 @@ class Updates:
         if self.deferred:
             return
         self.random = torch.get_rng_state()
-        self._buffers.keep(list(self.model.buffers()))
+        self._buffers.keep([value for buffers, name in self._places if (value := buffers[name]) is not None])
 
     def _total_size(self, parts: Sequence[Batch], step: int) -> Tensor | float:
         sizes = [self.task.size(part) for part in parts]
@@ -203,27 +211,26 @@ class Updates:
         """
         if not gradients or self.devices.world > 1:
             norm = full(torch.nn.utils.get_total_norm(gradients, foreach=True))
-            largest = norm
-        else:  # one pass over gradients and moments, and one look at the result
-            norms = torch.stack(torch._foreach_norm([*gradients, *self._moments_of(name)]))
-            norm = torch.linalg.vector_norm(norms[: len(gradients)])
-            largest = norms.max()
+        else:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if self.deferred:
-            self._flag(torch.maximum(norm, largest), step)
-        elif not largest.item() < LARGEST or not norm.item() < LARGEST:
-            if not (value := norm.item()) < LARGEST:
-                raise NotFinite("gradient", step, name, value)
-            if not finite(self._moments_of(name)).item():  # else they are large, and only their norm overflows
-                raise NotFinite("moments", step, name)
+            self._flag(norm, step)
+            self._flag(added(self._moments_of(name)), step)
+            return norm
+        if not (value := norm.item()) < LARGEST:
+            raise NotFinite("gradient", step, name, value)
+        moments = self._moments_of(name)
+        if not abs(added(moments).item()) < math.inf and not finite(moments):  # else only their sum overflows
+            raise NotFinite("moments", step, name)
         return norm
 
     def _moments_of(self, name: str) -> list[Tensor]:
-        """Return what the optimizer of a network keeps beside the weights; of shards, this rank's."""
+        """Return what the optimizer of a network keeps beside the weights, as vectors; of shards, this rank's."""
         count, kept = self._moments.get(name, (0, []))
         state = self.optimizers[name].state
         if count != len(state) or not kept:
             tensors = [value for slots in state.values() for value in slots.values() if isinstance(value, Tensor)]
-            kept = [local(value.detach()) for value in tensors if value.ndim and value.is_floating_point()]
+            kept = [flat(value.detach()) for value in tensors if value.ndim and value.is_floating_point()]
             self._moments[name] = len(state), kept
         return kept
 
@@ -270,6 +277,26 @@ class KeptOptimizer:
 def local(value: Tensor) -> Tensor:
     """Return this rank's part of a tensor."""
     return value.to_local() if isinstance(value, DTensor) else value
+
+
+FEW = 1 << 16
+"""Numbers up to which copying them together is faster than looking at one tensor after the other."""
+
+
+def flat(value: Tensor) -> Tensor:
+    """Return the numbers of a tensor as a vector, in the order of memory where it has no gaps."""
+    value = local(value)
+    packed = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    return value.as_strided((value.numel(),), (1,)) if packed else value.reshape(-1)
+
+
+def added(vectors: Sequence[Tensor]) -> Tensor:
+    """Return a number that is finite only if every number in the vectors is; large ones may overflow."""
+    if not vectors:
+        return torch.zeros(())
+    if sum(map(len, vectors)) <= FEW:
+        return torch.cat(list(vectors)).sum()
+    return torch.stack([vector.sum() for vector in vectors]).sum()
 
 
 def finite(tensors: Sequence[Tensor]) -> Tensor:

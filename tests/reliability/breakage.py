@@ -54,7 +54,7 @@ def _leftovers() -> None:
 
 def _workers() -> None:
     """Let loader workers look after themselves."""
-    dataset._die_with = lambda parent, worker: None
+    dataset.come_up = lambda parent, worker: None
 
 
 def _signals() -> None:

@@ -1,9 +1,10 @@
-"""A loader worker never outlives the run that started it, whenever that run is killed."""
+"""A loader worker never outlives the run that started it, whenever that run is killed; and nobody else ends it."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -56,6 +57,38 @@ def test_workers_die_with_their_run(delay: float) -> None:
         os.close(reading), os.close(ready)
         for number in alive(process):
             os.kill(number, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", ["INT", "TERM"])
+@pytest.mark.parametrize("delay", [0.0, 0.3], ids=["at work", "coming up"])
+def test_a_stop_sent_to_every_process_leaves_the_workers_to_the_run(
+    number: str, delay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a terminal, a batch system or systemd sends it: the run needs them until it has saved."""
+    name_thread = torch.multiprocessing._set_thread_name
+    monkeypatch.setattr(torch.multiprocessing, "_set_thread_name", lambda name: (time.sleep(delay), name_thread(name)))
+    examples = MemoryExamples(TableBatch, torch.zeros(64, 2), torch.zeros(64))
+    loader = Loader(examples, 4, 0, workers=2)
+    loader._iterator = iterator = loader._epoch(0, 0, 2)
+    if not delay:
+        next(loader)
+    workers = iterator._workers  # type: ignore[attr-defined]
+    subprocess.run(["kill", f"-{number}", *(str(worker.pid) for worker in workers)], check=True)
+    while loader.epoch == 0:
+        next(loader)
+    del iterator
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def test_a_run_can_end_its_workers() -> None:
+    """PyTorch sends SIGTERM to workers that hang when their run is over."""
+    examples = MemoryExamples(TableBatch, torch.zeros(64, 2), torch.zeros(64))
+    loader = Loader(examples, 4, 0, workers=1)
+    next(loader)
+    (worker,) = loader._iterator._workers  # type: ignore[union-attr]
+    worker.terminate()
+    worker.join(5)
+    assert worker.exitcode == 0
 
 
 def alive(group: int) -> list[int]:

@@ -29,14 +29,22 @@ SHEET_COLUMNS = 10
 
 def page(title: str, header: Markup, sections: Sequence[Section], details: Markup, footer: Markup) -> str:
     """Return the whole document."""
-    style = (HERE / "page.css").read_text(encoding="utf-8")
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    links = [element("a", section.title, href=f"#{section.name}") for section in sections]
+    links.append(element("a", say("The run"), href="#run"))
+    return document(title, header, links, [*(section_html(section) for section in sections), details], footer)
+
+
+def document(
+    title: str, header: Markup, links: Sequence[Markup], main: Sequence[Markup], footer: Markup, style: str = "",
+    script: str = "",
+) -> str:  # fmt: skip
+    """Return a page of these parts; `style` and `script` come after those every page has."""
+    style = (HERE / "page.css").read_text(encoding="utf-8") + style
+    script = (HERE / "page.js").read_text(encoding="utf-8") + script
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    links = [element("a", section.title, href=f"#{section.name}") for section in sections]
-    links.append(element("a", say("The run"), href="#run"))
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -48,8 +56,8 @@ def page(title: str, header: Markup, sections: Sequence[Section], details: Marku
     body = element(
         "body",
         element("header", element("div", header, class_="wrap")),
-        element("nav", element("div", *links, class_="wrap")),
-        element("main", *(section_html(section) for section in sections), details, class_="wrap"),
+        element("nav", element("div", *links, class_="wrap")) if links else None,
+        element("main", *main, class_="wrap"),
         element("footer", element("div", footer, class_="wrap")),
         element("script", Markup(script)),
     )

@@ -63,10 +63,11 @@ def lines(figure: Lines, width: float = 520, height: float = 290) -> Drawing:
     series = [thinned(item) for item in figure.series]
     xs = finite(value for item in series for value in item.x)
     ys = finite(value for item in series for value in item.y) + ([figure.level.y] if figure.level else [])
+    ys += finite(value for item in series for edge in item.band or () for value in edge)
     legend = [(item.name, _colour(item, place), item.dashed) for place, item in enumerate(series)]
     frame, axes = framed(figure.x, untitled(figure, figure.y), xs, ys, width, height, legend, tight_x=True)
     body = [axes]
-    curves = []
+    curves = [_band(item, place, frame) for place, item in enumerate(series) if item.band]
     if figure.level:
         y = frame.up(figure.level.y)
         body += [line(frame.left, y, frame.right, y, stroke=MUTED, stroke_dasharray="2 4"),
@@ -84,6 +85,14 @@ def lines(figure: Lines, width: float = 520, height: float = 290) -> Drawing:
     body.append(_inside(frame, *curves))
     body += [_mark(mark, frame) for mark in figure.marks]
     return Drawing(width, height, joined(*body), _plot(figure, series, frame))
+
+
+def _band(item: Series, place: int, frame: Frame) -> Markup:
+    assert item.band
+    low, high = item.band
+    edges = [*zip(item.x, high, strict=True), *reversed(list(zip(item.x, low, strict=True)))]
+    points = " ".join(f"{frame.across(x):.1f},{frame.up(y):.1f}" for x, y in edges if len(finite([x, y])) == 2)
+    return element("polygon", points=points, fill=_colour(item, place), fill_opacity=0.15)
 
 
 def untitled(figure: Figure, axis: Axis) -> Axis:
@@ -108,7 +117,8 @@ def thinned(series: Series, most: int = MOST_POINTS) -> Series:
     def means(values: Sequence[float]) -> tuple[float, ...]:
         return tuple(sum(values[a:b]) / (b - a) for a, b in parts)
 
-    return Series(series.name, means(series.x), means(series.y), series.colour, series.dashed)
+    band = (means(series.band[0]), means(series.band[1])) if series.band else None
+    return Series(series.name, means(series.x), means(series.y), series.colour, series.dashed, band)
 
 
 def _colour(series: Series, place: int) -> str:
@@ -154,7 +164,7 @@ def framed(
     y_texts = [(value, tick_text(value, y, y_step)) for value in ticks(y_low, y_high, y.log)]
     legend = [entry for entry in legend if entry[0]]
     left = max([text_width(text) for _, text in y_texts] + [18.0]) + 14
-    top = 12 + (20 if y.text else 0) + (22 if len(legend) > 1 else 0)
+    top = 12 + (20 if y.text else 0) + (22 * len(_legend_rows(legend, width)) if len(legend) > 1 else 0)
     bottom = height - 24 - (20 if x.text else 0)
     right = width - 18
     if square:
@@ -181,8 +191,23 @@ def framed(
     if y.text:
         parts.append(label(2, 14, y.text))
     if len(legend) > 1:
-        parts.append(_legend(legend, 2, 12 + (20 if y.text else 0)))
+        for row, entries in enumerate(_legend_rows(legend, width)):
+            parts.append(_legend(entries, 2, 12 + 22 * row + (20 if y.text else 0)))
     return frame, joined(*parts)
+
+
+def _legend_rows(entries: Sequence[tuple[str, str, bool]], width: float) -> list[list[tuple[str, str, bool]]]:
+    """Return the legend in as many rows as it needs."""
+    rows: list[list[tuple[str, str, bool]]] = []
+    taken = width
+    for entry in entries:
+        needed = 21 + text_width(entry[0]) + 18
+        if not rows or taken + needed > width:
+            rows.append([])
+            taken = 2
+        rows[-1].append(entry)
+        taken += needed
+    return rows
 
 
 def _legend(entries: Sequence[tuple[str, str, bool]], x: float, y: float) -> Markup:

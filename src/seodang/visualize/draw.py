@@ -16,6 +16,7 @@ from seodang.visualize.figure import (
     Film,
     Histogram,
     Images,
+    Intervals,
     Lines,
     Matrix,
     Panels,
@@ -25,6 +26,7 @@ from seodang.visualize.figure import (
     Table,
 )  # fmt: skip
 from seodang.visualize.grids import images, matrix, panels, passage, strips, table
+from seodang.visualize.intervals import intervals
 from seodang.visualize.markup import Markup, element
 from seodang.visualize.pixels import film_png, images_png
 from seodang.visualize.scale import text_width
@@ -43,6 +45,8 @@ def drawn(figure: Figure) -> Drawing:
             return scatter(figure)
         case Bars():
             return bars(figure)
+        case Intervals():
+            return intervals(figure)
         case Histogram():
             return histogram(figure)
         case Matrix():

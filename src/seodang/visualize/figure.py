@@ -40,6 +40,8 @@ class Series:
     y: Sequence[float]
     colour: int | None = None
     dashed: bool = False
+    band: tuple[Sequence[float], Sequence[float]] | None = None
+    """Lower and upper edge of an area around the curve."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,20 @@ class Bars(Figure):
     x: Axis = Axis()
     marked: tuple[int, ...] = ()
     """Positions of the bars to point out."""
+
+
+@dataclass(frozen=True)
+class Intervals(Figure):
+    """One row for each name: its points, its mean with a bar from low to high, and a text."""
+
+    names: tuple[str, ...]
+    points: tuple[tuple[float, ...], ...]
+    bars: tuple[tuple[float, float, float] | None, ...]
+    """Low, mean, high; None where there is no mean."""
+    texts: tuple[str, ...]
+    x: Axis = Axis()
+    marked: tuple[int, ...] = ()
+    """Positions of the rows to point out."""
 
 
 @dataclass(frozen=True)

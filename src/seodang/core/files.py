@@ -116,18 +116,20 @@ def append(path: Path, text: str) -> None:
     data = text.encode()
     with explained(path, len(data)):
         descriptor = disk.open_append(path)
+        size = os.fstat(descriptor).st_size
         try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                data = b"\n" + data
             try:
+                if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                    data = b"\n" + data
                 _write_all(descriptor, data)
-            except OSError:
-                with suppress(OSError):
-                    disk.truncate(descriptor, size)
-                raise
-        finally:
-            disk.close(descriptor)
+            finally:
+                disk.close(descriptor)
+        except OSError:  # some disks say only when a file is closed that it was not written
+            with suppress(OSError):
+                descriptor = disk.open_append(path)
+                disk.truncate(descriptor, size)
+                disk.close(descriptor)
+            raise
 
 
 def sync(path: Path) -> None:
@@ -202,9 +204,8 @@ def read_folder(path: Path) -> dict[str, bytes]:
 def _read_verified(folder: Path, name: str, expected: Mapping[str, Any]) -> bytes:
     path = folder / name
     if Path(name).name != name:
-        raise WeightsError(
-            "{path}: the manifest names '{name}', which is outside the folder.", path=folder, name=name
-        )  # fmt: skip
+        raise WeightsError("{path}: the manifest names '{name}', which is outside the folder.",
+                           path=folder, name=name)  # fmt: skip
     try:
         found = regular_size(path)
         data = path.read_bytes() if found == expected["bytes"] else b""
@@ -231,10 +232,14 @@ def remove_folder(path: Path) -> None:
     Raises: DiskError
     """
     with explained(path, 0), _temporary(path) as temporary:
-        move(path, temporary)
-        for item in sorted(temporary.iterdir()):
-            disk.remove(item)
-        disk.remove_folder(temporary)
+        try:
+            move(path, temporary)
+            for item in sorted(temporary.iterdir()):
+                disk.remove(item)
+            disk.remove_folder(temporary)
+        except BaseException:
+            _discard(temporary)
+            raise
 
 
 def move(source: Path, target: Path) -> None:

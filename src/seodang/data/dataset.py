@@ -22,8 +22,8 @@ from seodang.core.config import Config
 from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.core.registry import Registry
-from seodang.data.workers import come_up, stops_held_back
 from seodang.data.finding import Finding
+from seodang.data.workers import come_up, stops_held_back
 
 SPLITS = ("train", "valid", "test")
 

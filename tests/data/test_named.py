@@ -160,9 +160,9 @@ def test_a_damaged_idx_file_is_refused(data: bytes) -> None:
 def test_an_npz_with_objects_is_refused() -> None:
     file = io.BytesIO()
     np.savez(file, x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(DataError, match="x.npz: array .x. cannot be read: it holds Python objects"):
+    with pytest.raises(DataError, match=r"x.npz: array .x. cannot be read: it holds Python objects"):
         read_npz("x.npz", file.getvalue(), ["x"])
-    with pytest.raises(DataError, match="x.npz: is not a whole .npz file"):
+    with pytest.raises(DataError, match=r"x.npz: is not a whole .npz file"):
         read_npz("x.npz", b"nothing of the kind", ["x"])
 
 

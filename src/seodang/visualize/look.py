@@ -17,20 +17,22 @@ from seodang.core.errors import RunError, SeodangError
 from seodang.core.inputs import Facts, TokenInputs, WorldInputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
-from seodang.data.dataset import Dataset, datasets
+from seodang.data.dataset import Dataset, datasets, map_tensors
 from seodang.data.reading import read_input
 from seodang.task.base import Task
 from seodang.visualize.activations import activation_health_figures
 from seodang.visualize.answers import held_out_split
 from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Bars, Figure
+from seodang.visualize.gradients import gradient_figures
 from seodang.visualize.inside import activation_figures
 from seodang.visualize.sections import drawn, figure_of, sections, takes
 from seodang.visualize.tokens import text_figures
 
 MOST_CLASSES = 20
 EXAMPLES = 256
-"""Examples the non-linearities are watched on."""
+"""Examples the non-linearities and gradients are watched on."""
+GRADIENTS = "gradients"
 
 
 class Looked(Protocol):
@@ -45,10 +47,13 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
 
     Without `inputs` the figures of the report, from the run's own held-out data; with them what the model makes of
     each: a picture's path, a row of a table, a text, the seed of an episode. A bundle has no `run`, so it needs inputs.
+    The one word "gradients" shows what flows through the layers, forward and back.
 
     Raises: DataError if an input cannot be read; RunError for a bundle without inputs; SeodangError naming what could not be drawn, when the rest is written.
     """
     model = bundle.model.eval()
+    if list(inputs) == [GRADIENTS] and run is not None:
+        return save_all(flow_figures(run, model, task), to)
     if inputs:
         names = [f"input-{place + 1}-" for place in range(len(inputs))] if len(inputs) > 1 else ["input-"]
         written = [
@@ -77,6 +82,24 @@ def save_all(figures: Sequence[Figure], to: Path, prefix: str = "") -> list[Path
         taken[name] = taken.get(name, 0) + 1
         paths.append(save(figure, to, name if taken[name] == 1 else f"{name}-{taken[name]}"))
     return paths
+
+
+def flow_figures(run: RunFolder, model: nn.Module, task: Task) -> list[Figure]:
+    """Return the spread of outputs and gradients over one batch of the run's own training examples.
+
+    Raises: RunError where an agent makes its own data, or nothing in the network is a dense layer or convolution.
+    """
+    data = datasets.make(run.recipe.data, None, run.recipe.seed)
+    data.prepare()
+    if "train" not in data.facts.sizes or isinstance(data.facts.inputs, WorldInputs):
+        raise RunError("{path}: look … gradients needs training examples, and an agent makes its own.", path=run.path)
+    examples = data.split("train")
+    batch = examples.batch(torch.arange(min(EXAMPLES, len(examples))), None)
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    figures = gradient_figures(model, task, map_tensors(batch, lambda field: field.to(device)))
+    if not figures:
+        raise RunError("{path}: its network has no dense layer or convolution that the loss depends on.", path=run.path)
+    return figures
 
 
 def working_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]:

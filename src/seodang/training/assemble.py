@@ -44,11 +44,22 @@ def assemble(recipe: Recipe) -> Assembly:
     equip(task)
     seed_everything(recipe.seed)
     model = architectures.make(recipe.model, facts.known())
+    _check_batch(recipe, model)
     settings = architectures.settings(recipe.model, facts.known())
     record = BundleRecord(
         model=Choice.of({"name": recipe.model.name, **settings.values()}), task=recipe.task, facts=facts
     )
     return Assembly(recipe, data, model, task, rule, record)
+
+
+def _check_batch(recipe: Recipe, model: nn.Module) -> None:
+    size, parts = recipe.train.batch_size, recipe.train.accumulate
+    if size == "all" or size // parts > 1:
+        return
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        setting = f"train.batch_size={size}" + (f", train.accumulate={parts}" if parts > 1 else "")
+        raise ConfigError("{setting}: batch normalisation takes its mean over the examples of a batch, and these have one each. "
+                          "Take more examples, or model.normalization=layer.", setting=setting)  # fmt: skip
 
 
 def _check_kinds(recipe: Recipe, facts: Facts) -> None:

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Architecture": "seodang.models.base",
     "Choice": "seodang.core.recipe",
+    "Comparison": "seodang.comparison.comparing",
     "Config": "seodang.core.config",
     "Dataset": "seodang.data.dataset",
     "Facts": "seodang.core.inputs",
@@ -25,6 +26,7 @@ _WHERE = {
     "Tally": "seodang.task.base",
     "Task": "seodang.task.base",
     "architectures": "seodang.models.base",
+    "compare": "seodang.comparison.comparing",
     "datasets": "seodang.data.dataset",
     "evaluate": "seodang.api",
     "export": "seodang.api",
@@ -41,6 +43,7 @@ _WHERE = {
 __all__ = [
     "Architecture",
     "Choice",
+    "Comparison",
     "Config",
     "Dataset",
     "Facts",
@@ -51,6 +54,7 @@ __all__ = [
     "Tally",
     "Task",
     "architectures",
+    "compare",
     "datasets",
     "evaluate",
     "export",

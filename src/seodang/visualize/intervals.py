@@ -16,7 +16,7 @@ def intervals(figure: Intervals, width: float = 620) -> Drawing:
     reach = finite(value for values in figure.points for value in values)
     reach += finite(value for row in figure.bars if row for value in row)
     low, high = limits(reach, figure.x)
-    left = min(max([text_width(name) for name in figure.names] + [20.0]) + 14, width * 0.36)
+    left = min(max([text_width(name, 13.5) for name in figure.names] + [20.0]) + 14, width * 0.36)
     right = width - max([text_width(text) for text in figure.texts] + [20.0]) - 16
     across = Scale(low, high, left + 8, right - 8, figure.x.log)
     bottom = 8 + ROW * len(figure.names)
@@ -51,7 +51,7 @@ def _row(figure: Intervals, place: int, name: str, y: float, across: Scale, left
                 line(across(value), y - 6, across(value), y + 6, stroke=code, stroke_width=2) for value in (low, high)
             ]
             parts += [line(across(low), y, across(high), y, stroke=code, stroke_width=2), *ends]
-        parts.append(element("circle", cx=across(mean), cy=y, r=5.5, fill=code, stroke=PAPER, stroke_width=1.5))
+        parts.append(element("circle", cx=across(mean), cy=y, r=5, fill=code, stroke=PAPER, stroke_width=1.5))
     else:
         parts.append(line(left, y, right, y, stroke=RULE, stroke_dasharray="2 4"))
     return joined(*parts)

@@ -1,0 +1,174 @@
+"""seodang compare: variants of a recipe with several seeds, side by side."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, complain, environment
+from seodang.cli.display import duration, say_aside, score, write_json, write_lines
+from seodang.cli.layout import columns, padded, screen_width, table, width, wrapped
+from seodang.cli.training import Download, Quiet
+from seodang.core.language import say
+
+CELLS = 40
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="[section.key=a,b,c …]", help=say(
+    "Settings: with commas the values to compare (several such: every combination), without for all variants."))]  # fmt: skip
+
+
+def compare(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=say("Name of a shipped recipe, or a TOML file."))],
+    settings: Words = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help=say(
+        "How many seeds each variant is trained with; the first is the recipe's."))] = 3,
+    paired: Annotated[bool, typer.Option("--paired", help=say(
+        "Take the first values of all lists together, then the second…, in place of every combination."))] = False,
+    variant: Annotated[list[str] | None, typer.Option("--variant", metavar="'NAME: key=value …'", help=say(
+        "A whole combination of settings; give it several times. 'plain:' is the recipe as it is."))] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
+        "A folder, a file or the name of a dataset, in place of the recipe's data."))] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DIR", help=say(
+        "The folder of the comparison. Default: one below runs/, found again by the same command."))] = None,
+    processes: Annotated[int | None, typer.Option("--processes", metavar="N", help=say(
+        "Runs at a time. Default: as many as there are cores, one thread each; on a GPU one."))] = None,
+    plugin: Plugin = None,
+    download: Download = False,
+    quiet: Quiet = False,
+    machine: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    from seodang.comparison.comparing import compare_variants  # lazy: 0.2 s
+    from seodang.comparison.variants import variants_of
+
+    variants, shared = variants_of(settings or [], paired, variant or [])
+    watch = Watch(sys.stderr if machine else sys.stdout, quiet)
+    try:
+        with environment(DOWNLOAD, "1" if download else None):
+            made = compare_variants(recipe, variants, shared, seeds=seeds, data=data, to=to, processes=processes,
+                                    plugin=plugin, begun=watch.begin, told=watch, say_aside=say_aside)  # fmt: skip
+    except KeyboardInterrupt:
+        raise typer.Exit(complain(_go_on(watch.folder), "KeyboardInterrupt", INTERRUPTED, machine)) from None
+    if made.stopped_by is not None:
+        raise typer.Exit(complain(_go_on(made.path, saved=True), "KeyboardInterrupt", 128 + made.stopped_by, machine))
+    broken = _broken(made.found)
+    if machine:
+        write_json({**made.found, "page": str(made.page)})
+    else:
+        write_lines(report(made.found, made.path))
+    if broken:
+        raise typer.Exit(2)
+
+
+class Watch:
+    """Tells how each run ended, and how long the rest will take."""
+
+    def __init__(self, stream: TextIO, quiet: bool) -> None:
+        self.stream, self.quiet = stream, quiet
+        self.folder: Path | None = None
+        self._began = time.monotonic()
+        self._ended = self._left = 0
+        self._metric = ""
+
+    def begin(self, folder: Path, plan: Any, processes: int, left: int) -> None:
+        self.folder, self._left, self._metric = folder, left, str(plan.facts["name"])
+        self._began = time.monotonic()
+        done = len(plan.runs) - left
+        self._say(say("{title}: {variants} variants × {seeds} seeds; {processes} at a time, threads each: {threads}.",
+                      title=plan.title, variants=len(plan.variants), seeds=len(plan.seeds), processes=processes,
+                      threads=plan.threads))  # fmt: skip
+        for note in plan.notes:
+            self._say(note)
+        if done:
+            self._say(
+                say("{done} of {count} runs have finished before; they are kept.", done=done, count=len(plan.runs))
+            )
+        self._say(say("Folder: {path}", path=folder))
+
+    def __call__(self, outcome: Any) -> None:
+        from seodang.core.run import RunFolder
+
+        self._ended += 1
+        if outcome.state == "finished" and self.folder:
+            scores = RunFolder(self.folder / outcome.name).scores
+            said = f"{self._metric} {score(self._metric, scores.get(self._metric))}"
+        else:
+            said = outcome.message or say("stopped")
+        count = f"{self._ended:>{len(str(self._left))}}/{self._left}"
+        rest = (time.monotonic() - self._began) / self._ended * (self._left - self._ended)
+        left = "  " + say("{time} left", time=duration(rest)) if self._ended < self._left else ""
+        self._say(f"{count}  {outcome.name}  {said}{left}")
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, file=self.stream, flush=True)
+
+
+def _go_on(folder: Path | None, saved: bool = False) -> str:
+    if folder is None:
+        return say("Interrupted before the first run began; nothing was written.")
+    if saved:
+        return say("Stopped; every run is saved. Go on with the same command: what has finished in {path} is not done again.",
+                   path=folder)  # fmt: skip
+    return say(
+        "Stopped at once. Go on with the same command: what has finished in {path} is not done again.", path=folder
+    )
+
+
+def _broken(found: Mapping[str, Any]) -> bool:
+    """Return whether a run failed by anything but its own numbers: a rate that is too high is a result."""
+    return any(run["state"] != "finished" and run.get("kind") != "TrainingError"
+               for row in found["variants"] for run in row["runs"])  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ in words
+
+
+def report(found: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return a comparison for people: chart, table, what can be said, where everything is."""
+    from seodang.comparison.results import row_cells
+
+    heads, rows = row_cells(found)
+    lines = ["", *chart(found), "", *table(heads, rows, numeric=range(1, len(heads))), ""]
+    for text in found["verdicts"]:
+        lines += wrapped(text, screen_width())
+    lines.append("")
+    for text in found["notes"]:
+        lines += wrapped(text, screen_width())
+    rows_ = [(say("Page"), str(folder / "comparison.html")), (say("Runs"), str(folder))]
+    return [*lines, "", *columns(rows_, screen_width())]
+
+
+def chart(found: Mapping[str, Any]) -> list[str]:
+    """Return a row for each variant: · a seed, ● the mean, ├─┤ its standard error."""
+    rows = [row for row in found["variants"] if row["mean"] is not None]
+    values = [run["score"] for row in rows for run in row["runs"] if run["score"] is not None]
+    values += [row["mean"] + sign * (row["standard_error"] or 0) for row in rows for sign in (-1, 1)]
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    name = found["metric"]["name"]
+    longest = max(width(row["name"]) for row in rows)
+
+    def cell(value: float) -> int:
+        return round((value - low) / (high - low) * (CELLS - 1)) if high > low else CELLS // 2
+
+    lines = []
+    for row in rows:
+        cells = [" "] * CELLS
+        if error := row["standard_error"]:
+            first, last = cell(row["mean"] - error), cell(row["mean"] + error)
+            cells[first : last + 1] = "─" * (last + 1 - first)
+            cells[first], cells[last] = "├", "┤"
+        for run in row["runs"]:
+            if run["score"] is not None and cells[cell(run["score"])] in " ─":
+                cells[cell(run["score"])] = "·"
+        cells[cell(row["mean"])] = "●"
+        lines.append(f"{padded(row['name'], longest)}  {''.join(cells)}  {score(name, row['mean'])}")
+    ends = f"{score(name, low)}{score(name, high).rjust(CELLS - len(score(name, low)))}"
+    return [*lines, f"{' ' * longest}  {ends}"]

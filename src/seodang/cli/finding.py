@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from seodang.cli.layout import screen_width, table, wrapped
 from seodang.cli.training import Download
 from seodang.core.errors import ConfigError
 from seodang.core.language import say
-
-if TYPE_CHECKING:
-    from seodang.training.rate_finder import Found
 
 ROWS = 16
 BAR = 32
@@ -59,7 +56,7 @@ def find_lr(
     print(say("Curve: {path}", path=path))
 
 
-def curve(found: Found) -> list[str]:
+def curve(found: Any) -> list[str]:
     """Return the smoothed loss as bars, one for each of some rates; ← marks the rate proposed."""
     count = len(found.rates)
     places = sorted({round(step * (count - 1) / (ROWS - 1)) for step in range(ROWS)}) if count else []
@@ -78,7 +75,7 @@ def curve(found: Found) -> list[str]:
     return table([say("rate"), say("loss"), ""], rows, numeric=(0, 1))
 
 
-def draw(found: Found, path: Path) -> Path:
+def draw(found: Any, path: Path) -> Path:
     """Write the curve as SVG: each loss, the smoothed loss, and the proposal; return the file."""
     from seodang.visualize.draw import save  # lazy: 1 s
     from seodang.visualize.figure import Axis, Lines, Mark, Series

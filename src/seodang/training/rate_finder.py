@@ -55,7 +55,7 @@ class Sweep(UpdateRule):
 
     def __init__(self, rule: UpdateRule, low: float, high: float, steps: int) -> None:
         super().__init__(rule.settings)
-        self.rule, self.low, self.high, self.steps = rule, low, high, steps
+        self.rule, self.low, self.high, self.steps, self.plateau = rule, low, high, steps, None
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         return self.rule.build(network)

@@ -134,7 +134,12 @@ def _options(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 def look(
     run: RunArgument,
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT …]", help=say(
-        "What to look at: pictures, rows, sentences. Default: examples of the run's own data."))] = None,
+        "What to look at: pictures, rows, sentences. Default: examples of the run's own data. The word steps writes a page of one "
+        "pass forward and backward, every number beside its formula."))] = None,
+    given: Annotated[list[str] | None, typer.Option("--input", metavar="INPUT", help=say(
+        "An input; with steps also test:3, the fourth example of that split."))] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="ANSWER", help=say(
+        "With steps: the right answer for an input that brings none."))] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DIR", help=say(
         "Where the pictures go. Default: figures/ in the run."))] = None,
     plugin: Plugin = None,
@@ -144,7 +149,10 @@ def look(
     load(plugin)
     from seodang import api  # lazy: 1 s
 
-    pictures = api.look(Path(run).expanduser(), *(inputs or []), to=Path(to).expanduser() if to else None)
+    words = [*(inputs or []), *(given or []), *([f"target={target}"] if target is not None else [])]
+    if target is not None and words[0] != "steps":
+        raise ConfigError("--target goes with steps: seodang look RUN steps --target ANSWER")
+    pictures = api.look(Path(run).expanduser(), *words, to=Path(to).expanduser() if to else None)
     if machine:
         write_json({"run": run, "pictures": [str(path) for path in pictures]})
     else:

@@ -27,6 +27,7 @@ from seodang.visualize.figure import Axis, Bars, Figure
 from seodang.visualize.gradients import gradient_figures
 from seodang.visualize.inside import activation_figures
 from seodang.visualize.sections import drawn, figure_of, sections, takes
+from seodang.visualize.stepping import STEPS, write_steps
 from seodang.visualize.tokens import text_figures
 
 MOST_CLASSES = 20
@@ -47,11 +48,14 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
 
     Without `inputs` the figures of the report, from the run's own held-out data; with them what the model makes of
     each: a picture's path, a row of a table, a text, the seed of an episode. A bundle has no `run`, so it needs inputs.
-    The one word "gradients" shows what flows through the layers, forward and back.
+    The one word "gradients" shows what flows through the layers, forward and back; the word "steps", with an input after
+    it or without, writes a page of one pass forward and backward (`stepping`).
 
     Raises: DataError if an input cannot be read; RunError for a bundle without inputs; SeodangError naming what could not be drawn, when the rest is written.
     """
     model = bundle.model.eval()
+    if inputs and inputs[0] == STEPS:
+        return [write_steps(run, model, task, inputs[1:], to)]
     if list(inputs) == [GRADIENTS] and run is not None:
         return save_all(flow_figures(run, model, task), to)
     if inputs:

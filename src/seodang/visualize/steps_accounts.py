@@ -320,7 +320,7 @@ def _seers(step: Step, spot: Index) -> list[tuple[Index, Index]]:
     kernels, _, height, width = step.weights["weight"].shape
     top, _, left, _ = step.settings["margins"]
     down, right = step.settings["stride"]
-    found = []
+    found: list[tuple[Index, Index]] = []
     for u in range(height):
         for v in range(width):
             row, column = spot[1] + top - u, spot[2] + left - v

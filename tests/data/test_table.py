@@ -262,7 +262,7 @@ BAD = {
     "empty": ("", {}, "is empty"),
     "blank": ("\n \n", {}, "is empty"),
     "only a header": ("x,y\n", {"header": True}, "has a header but no rows"),
-    "ragged": ("x,y\n1,2\n1\n1,2,3\n", {}, r"line 3: has 1 values, the header names 2 columns.\n.*line 4: has 3 values"),
+    "ragged": ("x,y\n1,2\n1\n1,2,3\n", {}, r"line 3: has 1 values, the header names 2 columns\. Mend the line\.\n.*line 4: has 3 values"),
     "ragged, no header": ("1,2\n3,4\n5\n", {}, "line 3: has 1 values, most lines have 2"),
     "unclosed quote": ('x,y\n1,2\n"3,4\n5,6\n', {}, "line 3: a quotation mark opened here is never closed"),
     "after a value of two lines": ('x,y\n"a\nb",1\n\n"c\nd"\n', {}, "line 5: has 1 values, the header names 2 columns"),

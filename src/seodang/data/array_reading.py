@@ -144,7 +144,7 @@ def check_arrays(arrays: Arrays, source: str) -> list[Finding]:
         elif values.dtype.kind == "f" and not np.isfinite(values).all():
             findings.append(_error(source, _not_finite(x, values)))
         if split in arrays.targets and len(arrays.targets[split]) != len(values):
-            findings.append(_error(source, say("'{x}' has {inputs} examples, '{y}' has {targets} answers.", x=x, y=y,
+            findings.append(_error(source, say("'{x}' has {inputs} examples, '{y}' has {targets} answers. There must be one for each.", x=x, y=y,
                                                inputs=len(values), targets=len(arrays.targets[split]))))  # fmt: skip
     shapes = {values.shape[1:] for values in arrays.inputs.values()}
     if len(shapes) > 1:
@@ -175,7 +175,7 @@ def check_arrays(arrays: Arrays, source: str) -> list[Finding]:
 def _not_finite(name: str, values: np.ndarray) -> str:
     places = np.argwhere(~np.isfinite(values))
     rows = sorted({int(place[0]) for place in places})
-    return say("array '{name}' holds NaN or infinity in {count} places (rows {rows}, counted from 0).", name=name,
+    return say("array '{name}' holds NaN or infinity in {count} places (rows {rows}, counted from 0). Mend these rows or leave them out.", name=name,
                count=len(places), rows=listed(rows))  # fmt: skip
 
 

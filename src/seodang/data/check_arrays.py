@@ -53,7 +53,7 @@ def _shared_rows(arrays: Arrays, source: str) -> list[Finding]:
     for split in ("valid", "test"):
         both = seen.get("train", set()) & seen.get(split, set())
         if both:
-            findings.append(Finding("warning", source, say("{count} examples of {split} are also in train, byte for byte.",
+            findings.append(Finding("warning", source, say("{count} examples of {split} are also in train, byte for byte. Take them out of one.",
                                                            count=len(both), split=split)))  # fmt: skip
     return findings
 
@@ -66,9 +66,9 @@ def _lacking(arrays: Arrays, data: ArrayData, source: str) -> list[Finding]:
     found = {split: {classes[label] for label in data.labels[ends[place] : ends[place + 1]].tolist()}
              for place, split in enumerate(arrays.inputs)}  # fmt: skip
     for split in found:
-        findings += [Finding("error", source, say("class '{name}' is in {split} but not in train.", name=name, split=split))
+        findings += [Finding("error", source, say("class '{name}' is in {split} but not in train. Put examples of it there.", name=name, split=split))
                      for name in classes if name in found[split] and name not in found["train"]]  # fmt: skip
-        findings += [Finding("warning", source, say("{split} has no examples of class '{name}'.", split=split, name=name))
+        findings += [Finding("warning", source, say("{split} has no examples of class '{name}'. Put some there, or no score tells about it.", split=split, name=name))
                      for name in classes if name in found["train"] and name not in found[split]]  # fmt: skip
     return findings
 
@@ -86,7 +86,7 @@ def _contradictions(arrays: Arrays, labels: Tensor, source: str) -> list[Finding
     few = sum(map(len, torn)) <= max(FEW_TORN * len(known), 2)
     return [Finding("warning" if few else "note", source, say(
         "{count} groups of examples are equal and have different classes, for example rows {rows} (counted from 0 over all "
-        "arrays); no model can be right on all.", count=len(torn), rows=listed(torn[0])))]  # fmt: skip
+        "arrays); no model can be right on all. Look at them.", count=len(torn), rows=listed(torn[0])))]  # fmt: skip
 
 
 def _far_off(arrays: Arrays, source: str) -> list[Finding]:
@@ -112,5 +112,9 @@ def _constant(arrays: Arrays, source: str) -> list[Finding]:
     if not columns:
         return []
     return [
-        Finding("warning", source, say("columns that never vary (counted from 0): {columns}.", columns=listed(columns)))
+        Finding(
+            "warning",
+            source,
+            say("columns that never vary (counted from 0): {columns}. Leave them out.", columns=listed(columns)),
+        )
     ]

@@ -16,7 +16,7 @@ UNEVEN = 20
 def check_classes(counts: Mapping[str, int], where: str) -> list[Finding]:
     """Return warnings about tiny classes and uneven ones."""
     findings = [
-        Finding("warning", where, say("class '{name}' has {count} examples only; some of them will be held out.",
+        Finding("warning", where, say("class '{name}' has {count} examples only; some of them will be held out. Add more.",
                                       name=name, count=count))
         for name, count in counts.items()
         if count < FEW

@@ -19,7 +19,7 @@ from seodang.data.picture_files import Layout, PictureFile, lay_out
 from seodang.data.picture_loading import in_threads
 
 SMALL = 8
-"""Pixels of the shorter side below which there is little to see."""
+"""Pixels of the shorter side below which there is little to see. Look at it."""
 BLOCK = 8
 """Side of the squares a JPEG is made of: one that is all one colour in a corner may be filled up."""
 
@@ -46,7 +46,13 @@ def check_pictures(root: Path, settings: FolderConfig) -> list[Finding]:
     good = {file: item for file, item in seen.items() if isinstance(item, _Seen)}
     level = "error" if settings.on_unreadable == "refuse" else "warning"
     findings += [
-        Finding(level, shown(file.path), f"{item}.") for file, item in seen.items() if isinstance(item, Unreadable)
+        Finding(
+            level,
+            shown(file.path),
+            say("{reason}. Mend it or take it away; data.on_unreadable=skip leaves such pictures out.", reason=item),
+        )
+        for file, item in seen.items()
+        if isinstance(item, Unreadable)
     ]
     if layout.splits and "train" not in layout.splits:
         findings.append(Finding("error", shown(root), say(
@@ -75,7 +81,7 @@ def _counts(root: Path, good: Mapping[PictureFile, _Seen], layout: Layout) -> li
         where = shown(root / split if split else root)
         findings += check_classes({name: counts[name] for name in layout.classes if counts[name]}, where)
         if split:
-            findings += [Finding("warning", where, say("class '{name}' has no pictures here.", name=name))
+            findings += [Finding("warning", where, say("class '{name}' has no pictures here. Put some here, or no score tells about it.", name=name))
                          for name in layout.classes if not counts[name]]  # fmt: skip
     return findings
 
@@ -108,13 +114,13 @@ def _has_flat_corner(pixels: np.ndarray) -> bool:
 def _oddities(file: PictureFile, seen: _Seen) -> list[Finding]:
     where, findings = shown(file.path), []
     if format_of(file.path) != seen.header.format:
-        findings.append(Finding("warning", where, say("is {format}, not what its name says; it is read all the same.",
+        findings.append(Finding("warning", where, say("is {format}, not what its name says; it is read all the same. Rename it.",
                                                       format=seen.header.format)))  # fmt: skip
     if min(seen.header.height, seen.header.width) < SMALL:
-        findings.append(Finding("warning", where, say("has {width} × {height} pixels; there is little to see.",
+        findings.append(Finding("warning", where, say("has {width} × {height} pixels; there is little to see. Look at it.",
                                                       width=seen.header.width, height=seen.header.height)))  # fmt: skip
     elif seen.one_colour:
-        findings.append(Finding("warning", where, say("is all one colour.")))
+        findings.append(Finding("warning", where, say("is all one colour. Look at it.")))
     elif seen.cut_off:
         findings.append(Finding("warning", where, say("is cut off: parts of the picture are missing. Copy it anew.")))
     return findings

@@ -101,7 +101,7 @@ def _mixed(table: RawTable, chosen: Chosen) -> list[Finding]:
         if column.strangers and numbers:
             first = column.strangers[0]
             findings.append(Finding("warning", table.place(first), say(
-                "column '{name}' mixes {numbers} numbers and {texts} texts (here '{value}'); all are taken for categories.",
+                "column '{name}' mixes {numbers} numbers and {texts} texts (here '{value}'); all are taken for categories. Write one or the other.",
                 name=column.name, numbers=numbers, texts=len(column.strangers), value=column.texts[first])))  # fmt: skip
     return findings
 
@@ -200,6 +200,6 @@ def _repeated(table: RawTable, target: RawColumn) -> list[Finding]:
     if torn:
         few = sum(map(len, torn)) <= max(FEW_TORN * len(table), 2)
         findings.append(Finding("warning" if few else "note", table.places(torn[0]), say(
-            "{count} groups of rows have equal inputs and different answers (here the first); no model can be right on all.",
+            "{count} groups of rows have equal inputs and different answers (here the first); no model can be right on all. Look at them.",
             count=len(torn))))  # fmt: skip
     return findings

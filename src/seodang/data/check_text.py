@@ -51,7 +51,7 @@ def check_text(path: Path, settings: TextConfig) -> list[Finding]:
         data = data[len(BYTE_ORDER_MARK) :]
     if (first := data.find(b"\0")) >= 0:
         findings.append(Finding("error", _line(source, data.count(b"\n", 0, first) + 1), say(
-            "holds {count} zero bytes; it is not a text file.", count=data.count(b"\0"))))  # fmt: skip
+            "holds {count} zero bytes; it is not a text file. Take them away, or give another file.", count=data.count(b"\0"))))  # fmt: skip
     whole = not any(finding.level == "error" for finding in findings)
     text = data.decode("utf-8", "replace")
     findings += _length(text, source, settings)
@@ -81,7 +81,7 @@ def _odd_characters(text: str, source: str) -> list[Finding]:
         findings.append(Finding("warning", source, say("is {kind}: its marks would be learned too. Save the plain text.",
                                                        kind=kind)))  # fmt: skip
     if len(set(text)) < FEWEST:
-        findings.append(Finding("error", source, say("holds {count} different characters only; there is nothing to learn.",
+        findings.append(Finding("error", source, say("holds {count} different characters only; there is nothing to learn. Give another text.",
                                                      count=len(set(text)))))  # fmt: skip
     return findings
 
@@ -89,7 +89,8 @@ def _odd_characters(text: str, source: str) -> list[Finding]:
 def _oddity(pattern: re.Pattern[str], count: int, value: str) -> str:
     if pattern is LOST:
         return say(
-            "holds {count} times the sign for a character that was lost (\ufffd): it was broken before.", count=count
+            "holds {count} times the sign for a character that was lost (\ufffd): it was broken before. Get the original.",
+            count=count,
         )
     if pattern is MOJIBAKE:
         return say("holds {count} places like '{value}': it was decoded wrongly before and then saved. Get the original.",
@@ -117,7 +118,7 @@ def _line_ends(text: str, source: str) -> list[Finding]:
     place = re.search({"Windows": "\r\n", "Unix": "(?<!\r)\n", "Mac OS 9": "\r(?!\n)"}[rarest], text)
     line = text.count("\n", 0, place.start() if place else 0) + 1
     counts = ", ".join(f"{name} {count:,}" for name, count in ends.items() if count)
-    return [Finding("warning", _line(source, line), say("mixes line ends: {counts}. Here is the first of the rare kind.",
+    return [Finding("warning", _line(source, line), say("mixes line ends: {counts}. Here is the first of the rare kind. Save it with one kind.",
                                                         counts=counts))]  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def _length(text: str, source: str, settings: TextConfig) -> list[Finding]:
             Finding(
                 "warning",
                 source,
-                say("has {count:,} characters only; a model will learn it by heart.", count=len(text)),
+                say("has {count:,} characters only; a model will learn it by heart. Give more text.", count=len(text)),
             )
         ]
     return []

@@ -79,7 +79,7 @@ def read_csv(data: bytes, source: str, form: TableFormat, tabs: bool = False) ->
     if has_header:
         rows, lines = rows[1:], lines[1:]
         if not rows:
-            raise DataError("{path}: has a header but no rows.", path=source)
+            raise DataError("{path}: has a header but no rows. Add some.", path=source)
     names = names or [f"column_{index}" for index in range(1, width + 1)]
     findings += [*_twice(names, source), *_ragged(rows, lines, width, has_header, source)]
     whole = [(row, line) for row, line in zip(rows, lines, strict=True) if len(row) == width]
@@ -118,9 +118,11 @@ def _records(text: str, source: str, delimiter: str) -> tuple[list[list[str]], l
     except csv.Error as error:
         where = say("{path}: line {line}", path=source, line=end + 1)
         if "unexpected end" in str(error) or "field limit" in str(error):
-            message = say("a quotation mark opened here is never closed.")
+            message = say(
+                "a quotation mark opened here is never closed. Close it, or write it twice if it belongs to the text."
+            )
         else:
-            message = say("is not valid CSV: {reason}.", reason=error)
+            message = say("is not valid CSV: {reason}. Mend the line.", reason=error)
         return rows, lines, [Finding("error", where, message)]
     return rows, lines, []
 
@@ -188,9 +190,11 @@ def _ragged(
     for line, found in ragged[:NAMED]:
         where = say("{path}: line {line}", path=source, line=line)
         if header:
-            message = say("has {found} values, the header names {width} columns.", found=found, width=width)
+            message = say(
+                "has {found} values, the header names {width} columns. Mend the line.", found=found, width=width
+            )
         else:
-            message = say("has {found} values, most lines have {width}.", found=found, width=width)
+            message = say("has {found} values, most lines have {width}. Mend the line.", found=found, width=width)
         findings.append(Finding("error", where, message))
     if len(ragged) > NAMED:
         findings.append(Finding("error", source, say("{count} more lines have another number of values than {width}.",

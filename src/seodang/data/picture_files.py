@@ -162,7 +162,11 @@ class _Walk:
         found = folder.stat()
         if (found.st_dev, found.st_ino) in above:
             self.findings.append(
-                Finding("warning", shown(folder), say("is a link to a folder it lies in; it was not followed."))
+                Finding(
+                    "warning",
+                    shown(folder),
+                    say("is a link to a folder it lies in; it was not followed. Take it away."),
+                )
             )
             return
         folders, pictures = self.entries(folder)
@@ -177,12 +181,12 @@ class _Walk:
             for name in others:
                 if name not in names:
                     self.error(root, say("class '{name}' is in {split} but not in train.", name=name, split=split)
-                               + nearest(name, names))  # fmt: skip
+                               + nearest(name, names) + " " + say("Put pictures of it into train."))  # fmt: skip
             if bool(others) != bool(names):
-                self.error(root, say("some splits have folders of classes and some have not."))
+                self.error(root, say("some splits have folders of classes and some have not. Make them alike."))
         for group in alike(names):
             self.findings.append(Finding("warning", shown(root), say(
-                "the classes {names} differ in capitals or spaces only; are they one?", names=" = ".join(group))))  # fmt: skip
+                "the classes {names} differ in capitals or spaces only; are they one? Then put them into one folder.", names=" = ".join(group))))  # fmt: skip
         if len(names) == 1:
             self.error(root, say(
                 "there is one class only ('{name}'). To learn classes there must be two; for pictures without classes give the "

@@ -70,12 +70,16 @@ def _unpack(data: bytes, path: Path, limit: int, too_large: DataError) -> bytes:
         try:
             text += unpacker.decompress(data, limit + 1 - len(text))
         except zlib.error as error:
-            raise DataError("{path}: is not a whole .gz file ({reason}).", path=shown(path), reason=error) from None
+            raise DataError(
+                "{path}: is not a whole .gz file ({reason}). Get it again.", path=shown(path), reason=error
+            ) from None
         if len(text) > limit:
             raise too_large
         if not unpacker.eof:
             raise DataError(
-                "{path}: is not a whole .gz file ({reason}).", path=shown(path), reason=say("it ends too early")
+                "{path}: is not a whole .gz file ({reason}). Get it again.",
+                path=shown(path),
+                reason=say("it ends too early"),
             )
         data = unpacker.unused_data
     return text

@@ -116,7 +116,7 @@ def _quantity(table: RawTable, column: RawColumn, findings: list[Finding]) -> An
             name=column.name, value=column.texts[column.strangers[0]])))  # fmt: skip
     elif column.distinct == 1:
         findings.append(Finding("error", table.source, say(
-            "the target '{name}' is {value} in every row; there is nothing to predict.",
+            "the target '{name}' is {value} in every row; there is nothing to predict. Name another: data.target=…",
             name=column.name, value=column.labels[int(column.present.argmax())])))  # fmt: skip
     return Answers(None, None, column.numbers, tuple(findings))
 

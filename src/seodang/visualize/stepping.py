@@ -1,7 +1,7 @@
 """look … steps: which example is walked through, what would be right, and the page that is written.
 
 The words after "steps" are one input, as `predict` takes it, or ``test:3`` for the fourth example of that split of the
-run's own data (default: the first that is held out); and ``target=…`` for the right answer where the input brings none.
+run's own data (default: of the first held-out ones that with the largest loss); and ``target=…`` for the right answer where the input brings none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seodang.core.files import make_folders, write
 from seodang.core.inputs import Facts, TokenInputs, WorldInputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
-from seodang.data.dataset import datasets
+from seodang.data.dataset import Batch, datasets, map_tensors
 from seodang.data.reading import read_input
 from seodang.scratch.network import Described, pass_through
 from seodang.task.base import Task
@@ -28,6 +28,8 @@ from seodang.visualize.steps import Walk, difference, loss_of, require_small, wa
 from seodang.visualize.steps_page import steps_page
 
 STEPS, TARGET = "steps", "target="
+FIRST = 64
+"""Examples among which the default is chosen."""
 TOLERANCE = 1e-6
 """Autograd and the pass by hand may differ by this much, for each unit of the largest number."""
 
@@ -85,7 +87,8 @@ def choose(run: RunFolder | None, model: nn.Module, task: Task, text: str, targe
                           kind=facts.inputs.kind)  # fmt: skip
     own = re.fullmatch(r"(train|valid|test)(?::(\d+))?", text)
     if not text or (own and not Path(text).exists()):
-        example, given, words = own_example(run, own[1] if own else "", int(own[2] or 0) if own else 0)
+        split, row = (own[1], int(own[2] or 0)) if own else ("", None)
+        example, given, words = own_example(run, model, task, split, row)
         if not target:
             return Chosen(example, given, f"{words} · {right(facts, given)}")
     else:
@@ -104,8 +107,13 @@ def choose(run: RunFolder | None, model: nn.Module, task: Task, text: str, targe
     return Chosen(example, answer, f"{words} · {told}")
 
 
-def own_example(run: RunFolder | None, split: str, row: int) -> tuple[Tensor, Tensor, str]:
-    """Return an example of the run's own data, its target, and where it is."""
+def own_example(
+    run: RunFolder | None, model: nn.Module, task: Task, split: str, row: int | None
+) -> tuple[Tensor, Tensor, str]:
+    """Return an example of the run's own data, its target, and where it is.
+
+    Without a `row`: of the first ones, the one whose loss is largest, for there the gradient has most to say.
+    """
     if run is None:
         raise RunError("A bundle brings no data: name what to look at, for example a picture.")
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
@@ -115,15 +123,30 @@ def own_example(run: RunFolder | None, split: str, row: int) -> tuple[Tensor, Te
         raise DataError("There is no split '{split}' in this data; it has {splits}.", split=split,
                         splits=", ".join(data.facts.sizes))  # fmt: skip
     examples = data.split(split)
-    if row >= len(examples):
+    if row is not None and row >= len(examples):
         raise DataError("{split}:{row}: the split has {count:,} examples, counted from 0.", split=split, row=row,
                         count=len(examples))  # fmt: skip
-    batch = examples.batch(torch.tensor([row]), None)
+    rows = torch.arange(min(len(examples), FIRST)) if row is None else torch.tensor([row])
+    batch = examples.batch(rows, None)
     if batch[1] is None:
-        raise DataError(
-            "{split}:{row}: this example has no right answer. Add {option}…", split=split, row=row, option=TARGET
-        )
-    return batch[0], batch[1], say("example {row} of {split}", row=row, split=split)
+        raise DataError("{split}:{row}: this example has no right answer. Add {option}…", split=split, row=int(rows[0]),
+                        option=TARGET)  # fmt: skip
+    place = hardest(model, task, batch) if row is None else 0
+    number = int(rows[place])
+    words = say("example {row} of {split}", row=number, split=split)
+    if row is None:
+        words += " (" + say("the one with the largest loss of the first {count}", count=len(rows)) + ")"
+    return batch[0][place : place + 1], batch[1][place : place + 1], words
+
+
+def hardest(model: nn.Module, task: Task, batch: Batch) -> int:
+    """Return the place of the example with the largest loss."""
+    device = next(model.parameters()).device
+    moved = map_tensors(batch, lambda field: field.to(device))
+    with torch.no_grad():
+        losses = [float(next(iter(task.losses(model, map_tensors(moved, lambda field, at=at: field[at : at + 1]))))[1])
+                  for at in range(len(batch[0]))]  # fmt: skip
+    return max(range(len(losses)), key=losses.__getitem__)
 
 
 def answer_of(facts: Facts, text: str) -> Tensor:

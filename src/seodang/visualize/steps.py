@@ -67,7 +67,7 @@ def walk(model: nn.Module, task: Task, example: Tensor, target: Tensor) -> Walk:
     require_small(network)
     seen: list[Seen] = []
     hooks = [module.register_forward_hook(_noting(path, seen)) for path, module in network.named_modules()
-             if next(module.children(), None) is None]  # fmt: skip
+             if next(module.children(), None) is None and not isinstance(module, nn.Identity)]  # fmt: skip
     inputs = example.cpu().double().requires_grad_(True)
     try:
         outputs = network(inputs)
@@ -245,8 +245,8 @@ def describe(path: str, module: nn.Module, given: Tensor) -> tuple[str, Mapping[
             return "mean-pool", {}, {}
         case nn.Flatten() if module.start_dim == 1:
             return "flatten", {}, {}
-        case nn.Identity() | Dropout() | nn.Dropout() | nn.Dropout2d():
-            return "same", {"dropout": not isinstance(module, nn.Identity)}, {}
+        case Dropout() | nn.Dropout() | nn.Dropout2d():
+            return "same", {}, {}
         case nn.PReLU() if module.num_parameters == 1:
             return "leaky-relu", {"name": "prelu"}, weights
         case nn.LeakyReLU():

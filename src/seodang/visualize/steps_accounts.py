@@ -157,7 +157,8 @@ def forward(step: Step, place: Place) -> Account:
             line = f"{name} = {text(float(channel.sum()))} / {channel.size}"
             return rowless("y_c = 1/N Σ_{r,s} x_{c,r,s}", line, float(channel.sum() / channel.size))
         case "flatten":
-            return rowless("y_{(c·H+r)·W+s} = x_{c,r,s}", f"{name} = x_{{{at(place.given)}}}", x)
+            formula = "y_{(c·H+r)·W+s} = x_{c,r,s}" if step.x.ndim == 3 else "y_i = x_i"
+            return rowless(formula, f"{name} = x_{{{at(place.given)}}}", x)
         case "threshold":
             line = say("the answer is yes where the sum is above 0")
             return rowless("y = (0, x)", line, x if o[0] else 0.0)

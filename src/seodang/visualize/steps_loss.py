@@ -58,9 +58,9 @@ def _cross_entropy(walk: Walk, z: Numbers) -> Told:
     p = exponentials / exponentials.sum()
     q = np.full(len(z), walk.smoothing / len(z))
     q[walk.target] += 1 - walk.smoothing
-    formulas = ["p_k = e^{z_k} / Σ_l e^{z_l}", "L = −Σ_k q_k ln p_k", "∂L/∂z_k = p_k − q_k"]
+    formulas = ["p_k = exp(z_k) / Σ_l exp(z_l)", "L = −Σ_k q_k ln p_k", "∂L/∂z_k = p_k − q_k"]
     line = f"L = −ln {number(float(p[walk.target]), DIGITS)}" if not walk.smoothing else "L = −Σ_k q_k ln p_k"
-    return formulas, ["z_k", "e^{z_k − max z}", "p_k", "q_k", "∂L/∂z_k"], [z, exponentials, p, q, p - q], line
+    return formulas, ["z_k", "exp(z_k − max z)", "p_k", "q_k", "∂L/∂z_k"], [z, exponentials, p, q, p - q], line
 
 
 def _squared_error(walk: Walk, z: Numbers) -> Told:

@@ -102,7 +102,7 @@ def _overview(walk: Walk) -> Table:
         values.append(
             (float(place), rows[-1][1], step.path, float(step.y.size), float(count), forward, backward, gradient)
         )
-    columns = (Column("", number=True), Column(say("layer")), Column(say("path"), path=True), Column(say("gives")),
+    columns = (Column("#"), Column(say("layer")), Column(say("path"), path=True), Column(say("gives")),
                Column(say("weights"), number=True), Column("‖y‖", number=True), Column("‖∂L/∂y‖", number=True, bar=True),
                Column("‖∂L/∂w‖", number=True, bar=True))  # fmt: skip
     return Table(say("Overview"), say("{count} layers, first to last.", count=len(rows)), columns, tuple(rows), tuple(values),
@@ -115,7 +115,7 @@ def kind_name(step: Step) -> str:
         case "activation" | "leaky-relu":
             return say("activation {name}", name=step.settings["name"])
         case "same":
-            return say("dropout, at rest") if step.settings["dropout"] else say("nothing")
+            return say("dropout, at rest")
         case "group-norm":
             groups = step.settings["groups"]
             if groups == 1:
@@ -151,7 +151,7 @@ def _forward(place: int, step: Step, thread: Place, account: Account) -> Markup:
 
 def _note(step: Step) -> Markup | None:
     match step.kind:
-        case "same" if step.settings["dropout"]:
+        case "same":
             return element(
                 "p", say("Dropout silences units while training only; here every unit speaks."), class_="note"
             )

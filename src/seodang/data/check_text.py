@@ -59,7 +59,7 @@ def check_text(path: Path, settings: TextConfig) -> list[Finding]:
     if any(finding.level == "error" for finding in findings):
         return findings
     findings += _known_already(text, source, settings)
-    return [*findings, *_prepared(source, settings), Finding("note", source, say(
+    return [*findings, *_too_short_a_part(text, source, settings), Finding("note", source, say(
         "{characters:,} characters, {kinds} different ones, {lines:,} lines.", characters=len(text), kinds=len(set(text)),
         lines=text.count("\n") + 1))]  # fmt: skip
 
@@ -139,9 +139,9 @@ def _known_already(text: str, source: str, settings: TextConfig) -> list[Finding
     return findings
 
 
-def _prepared(source: str, settings: TextConfig) -> list[Finding]:
-    """Read the text as training does, where that is quick, and report what is wrong then."""
-    if settings.tokenizer == "bpe":
+def _too_short_a_part(text: str, source: str, settings: TextConfig) -> list[Finding]:
+    """Report a held-out part in which nothing can be predicted; where one is short, read the text as training does."""
+    if all(last - first > PIECE for first, last in Text(settings)._bounds(len(text)).values()):
         return []
     try:
         Text(settings).prepare()

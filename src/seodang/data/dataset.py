@@ -200,12 +200,20 @@ class Loader:
 
     def given(self, back: int = 0) -> Given:
         """Say which examples this rank's part of the last batch holds, or of the one `back` before it."""
-        epoch, index = divmod(self.epoch * len(self) + self.index - 1 - back, len(self))
-        rows, draws = self._part(epoch, index, self._chunks(epoch)[index])
+        epoch, index, chunk = self._behind(back)
+        rows, draws = self._part(epoch, index, chunk)
         identify = getattr(self.examples, "identify", None)
         kind, numbers = identify(rows, draws) if identify else (say("row"), rows)
         place = say("epoch {epoch}, batch {batch} of {count}", epoch=epoch + 1, batch=index + 1, count=len(self))
         return Given(kind, numbers.tolist(), place)
+
+    def again(self, back: int) -> Batch:
+        """Return the last batch once more, or the one `back` before it; the position stays."""
+        return self._fetch(self._behind(back))
+
+    def _behind(self, back: int) -> tuple[int, int, Tensor]:
+        epoch, index = divmod(self.epoch * len(self) + self.index - 1 - back, len(self))
+        return epoch, index, self._chunks(epoch)[index]
 
     def state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "index": self.index}

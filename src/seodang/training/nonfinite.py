@@ -84,7 +84,7 @@ def cause(
     gradient = _first_bad_gradient(updates) if found.fault == "gradient" else None
     updates.undo()
     watched = Watched.of(updates, average)
-    sound = watched.sound(updates.devices)
+    sound = updates.deferred or watched.sound(updates.devices)  # what was before a deferred check nobody knows
     text = ""
     if not sound:
         if (bad := watched.first_bad()) is not None:

@@ -78,8 +78,6 @@ class Recovery:
 
     def _why(self, found: NotFinite, given: Given | None) -> tuple[str, bool]:
         """Say what was not finite, where it came from and in which batch; return whether the weights were sound."""
-        if found.parts is not None and float(self.updates.total) == 0:
-            found.fault = "size"
         text, sound = cause(found, self.updates, self.average, found.parts, given)
         what = headline(found, self.counts, self.window.last_loss(found.network)) + "."
         return " ".join(filter(None, (what, text, batch_text(given)))), sound

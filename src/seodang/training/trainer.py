@@ -174,15 +174,15 @@ class Trainer:
         """Return to the last good checkpoint, if that is what is wanted."""
         asked = None if self.finished else self._stop_reason
         self._settle()
-        self.restore(
-            self.recovery.rewind(found, self._given(self.step - found.step + 1 if self.updates.deferred else 0))
-        )
+        given = self._given()
+        if self.updates.deferred and self.loader is not None and self.loader is self.stream:
+            back = self.step - found.step
+            given, found.parts = self.loader.given(back), [map_tensors(self.loader.again(back), self.devices.move)]
+        self.restore(self.recovery.rewind(found, given))
         self._stop_reason = asked
 
-    def _given(self, back: int = 0) -> Given | None:
-        """Say which examples the last batch holds, or the one `back` before it; None if the stream cannot tell."""
-        if back:
-            return self.loader.given(back) if self.loader is self.stream and self.loader else None
+    def _given(self) -> Given | None:
+        """Say which examples the last batch holds; None if the stream cannot tell."""
         return self.stream.given() if hasattr(self.stream, "given") else None
 
     # --------------------------------------------------------------------------------- evaluate and save

@@ -80,8 +80,6 @@ class Updates:
         self.whole = True
         """Whether all of the last update can be undone."""
         self._moments: dict[str, tuple[int, list[Tensor]]] = {}
-        self.total: Tensor | float = 0.0
-        """What the losses of the last update were divided by."""
 
     def make(self, parts: Sequence[Batch], rate: float, step: int) -> Done:
         """Make update number `step` of micro-batches.
@@ -96,7 +94,7 @@ class Updates:
             raise
 
     def _make(self, parts: Sequence[Batch], rate: float, step: int) -> Done:
-        self.total = total = self._total_size(parts, step)
+        total = self._total_size(parts, step)
         scale = self.devices.world / total
         losses: list[tuple[str, Tensor]] = []
         norm: Tensor | float = 0.0
@@ -156,8 +154,12 @@ class Updates:
             if size <= 0:
                 raise NotFinite("size", step)
             return float(size)
-        size = torch.as_tensor(size, dtype=torch.float32, device=self.devices.device)
-        return self.devices.sum(size)  # of nothing: the losses are divided by it and are NaN, which is seen below
+        size = self.devices.sum(torch.as_tensor(size, dtype=torch.float32, device=self.devices.device))
+        if self.deferred:
+            self._flag(torch.where(size > 0, 0.0, math.nan), step)
+        elif size.item() <= 0:
+            raise NotFinite("size", step)
+        return size
 
     def _losses(self, batch: Batch, last: bool) -> Iterator[tuple[str, Tensor]]:
         """Run the task's generator with mixed precision on inside it and off outside, where backward happens."""

@@ -158,8 +158,12 @@ def verdicts(found: Mapping[str, Any]) -> list[str]:
                         "more held-out data.", names=", ".join(kinds["alike"])))  # fmt: skip
     if kinds["unknown"]:
         said.append(say("Too few runs in common to compare with {names}.", names=", ".join(kinds["unknown"])))
-    said.append(say("Beyond noise: the {level:.0%} t interval of the difference, paired by seed, leaves out 0; widened so that it "
-                    "holds for all {count} differences together.", level=found["level"], count=len(others)))  # fmt: skip
+    beyond = say(
+        "Beyond noise: the {level:.0%} t interval of the difference, paired by seed, leaves out 0.",
+        level=found["level"],
+    )
+    together = say("It is widened so that it holds for all {count} differences together.", count=len(others))
+    said.append(f"{beyond} {together}" if len(others) > 1 else beyond)
     return said
 
 

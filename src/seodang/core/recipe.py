@@ -83,6 +83,8 @@ class Train(Config):
     on_nonfinite: Literal["stop", "skip", "rewind"] = "stop"
     """What to do when a loss or gradient is NaN or infinite: stop before the update; skip the update; or rewind to the
     last checkpoint and leave that batch out. Ten in a row stop the run. On a GPU skip and rewind wait for every update."""
+    timeout: float = Field(120.0, gt=0)
+    """Seconds after which a process that reads data, or one of several devices, counts as stuck."""
     patience: int | None = Field(None, gt=0)
     """Stop after this many evaluations without improvement."""
 
@@ -162,5 +164,5 @@ class Recipe(Config):
     def digest(self) -> str:
         """Return a fingerprint of everything that decides the result."""
         deciding = self.replace(name="", about="", expected=None).values()
-        del deciding["train"]["on_save_error"]
+        del deciding["train"]["on_save_error"], deciding["train"]["timeout"]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

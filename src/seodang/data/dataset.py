@@ -16,12 +16,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seodang.core.config import Config
 from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.core.registry import Registry
+from seodang.data.delivery import Delivery
 from seodang.data.finding import Finding
 from seodang.data.workers import come_up, stops_held_back
 
@@ -176,6 +176,7 @@ class Loader:
         self.batch_size, self.workers, self.timeout = min(batch_size, len(examples)), workers, timeout
         self.epoch = self.index = 0
         self._iterator: Iterator[Batch] | None = None
+        self._sample: Batch | None = None
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -196,7 +197,8 @@ class Loader:
 
     def peek(self) -> Batch:
         """Return the first batch of the first epoch, without taking it."""
-        return next(self._epoch(0, 0, workers=0))
+        self._sample = next(self._epoch(0, 0, workers=0))
+        return self._sample
 
     def given(self, back: int = 0) -> Given:
         """Say which examples this rank's part of the last batch holds, or of the one `back` before it."""
@@ -225,9 +227,13 @@ class Loader:
         plan = [(epoch, index, chunk) for index, chunk in enumerate(self._chunks(epoch))][start:]
         if not workers:
             return map(self._fetch, plan)
+        sample = self.peek() if self._sample is None else self._sample
+        options = {"generator": generator("workers"), "worker_init_fn": partial(come_up, os.getpid())}
         with stops_held_back():
-            return iter(DataLoader(_Fetched(self, plan), batch_size=None, num_workers=workers, timeout=self.timeout,
-                                   generator=generator("workers"), worker_init_fn=partial(come_up, os.getpid())))  # fmt: skip
+            return Delivery(self._fetch, plan, self._rows, sample, workers, self.timeout, options)
+
+    def _rows(self, item: tuple[int, int, Tensor]) -> Tensor:
+        return self._part(*item)[0]
 
     def _chunks(self, epoch: int) -> list[Tensor]:
         """Return the row numbers of every batch of an epoch."""
@@ -246,19 +252,6 @@ class Loader:
         start = self.rank * base + min(self.rank, more)
         rows = slice(start, start + base + int(self.rank < more))
         return chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows)
-
-
-class _Fetched:
-    """The batches of an epoch as a map-style dataset, for worker processes."""
-
-    def __init__(self, loader: Loader, plan: list[tuple[int, int, Tensor]]) -> None:
-        self.fetch, self.plan = loader._fetch, plan
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.fetch(self.plan[index])
 
 
 def in_order(examples: Examples, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:

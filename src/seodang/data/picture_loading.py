@@ -19,6 +19,7 @@ from seodang.core.inputs import ImageInputs
 from seodang.core.recipe import Choice
 from seodang.data.dataset import Draws, Examples, ImageBatch
 from seodang.data.decoding import Header, Unreadable, decode, header, read_picture, strict_pillow
+from seodang.data.delivery import reading
 from seodang.data.finding import shown
 from seodang.data.images import MemoryImages
 from seodang.data.memory import free_memory
@@ -111,6 +112,7 @@ class DiskImages:
         images = torch.empty(len(rows), *inputs.shape, dtype=torch.uint8)
         with strict_pillow():
             for place, row in enumerate(rows.tolist()):
+                reading(self.paths[row])
                 images[place] = torch.from_numpy(load_one(self.paths[row], inputs).transpose(2, 0, 1).copy())
         labels = None if self.labels is None else self.labels[rows]
         return MemoryImages(images, labels, inputs, self.augment).batch(torch.arange(len(rows)), draws)

@@ -22,7 +22,7 @@ def make_loader(recipe: Recipe, data: Dataset, devices: Devices) -> Loader | Non
         return None
     examples, train = data.split("train"), recipe.train
     size = len(examples) if train.batch_size == "all" else train.batch_size
-    return Loader(examples, size, recipe.seed, devices.rank, devices.world, train.workers)
+    return Loader(examples, size, recipe.seed, devices.rank, devices.world, train.workers, train.timeout)
 
 
 def choose_precision(model: nn.Module, task: Task, loader: Loader | None, devices: Devices) -> None:

@@ -234,7 +234,9 @@ def scatter(figure: Scatter, width: float = 520, height: float = 400) -> Drawing
     elif figure.diagonal:
         low, high = limits(xs + ys, Axis())
         x, y = Axis(x.label, x.unit, limits=(low, high)), Axis(y.label, y.unit, limits=(low, high))
-    legend = [(item.name, _colour(item, place), False) for place, item in enumerate(figure.series)]
+    ways = [(item, _colour(item, place)) for place, item in enumerate(figure.paths)]
+    legend = [(item.name, code, item.dashed) for item, code in ways]
+    legend += [(item.name, _colour(item, place), False) for place, item in enumerate(figure.series)]
     frame, axes = framed(x, y, xs, ys, width, height, legend, square=figure.square or figure.diagonal)
     body: list[Markup] = [axes]
     if figure.ground:
@@ -242,6 +244,7 @@ def scatter(figure: Scatter, width: float = 520, height: float = 400) -> Drawing
                             href=data_address(figure.ground.image), preserveAspectRatio="none"))  # fmt: skip
     if figure.diagonal:
         body.append(line(frame.left, frame.bottom, frame.right, frame.top, stroke=MUTED, stroke_dasharray="4 4"))
+    body.append(_inside(frame, *(way for item, code in ways for way in _way(item, code, frame))))
     count = sum(len(item.x) for item in figure.series)
     radius = 6.0 if count <= 20 else 4.5 if count <= 150 else 3.0 if count <= 600 else 2.2
     for place, item in enumerate(figure.series):
@@ -254,6 +257,22 @@ def scatter(figure: Scatter, width: float = 520, height: float = 400) -> Drawing
                                     stroke=PAPER, stroke_width=1.2 if radius > 3 else 0.5,
                                     fill_opacity=0.9 if count <= 300 else 0.65))  # fmt: skip
     return Drawing(frame.right + 18 if frame.right < width - 18 else width, frame.bottom + 44, joined(*body))
+
+
+def _way(item: Series, code: str, frame: Frame) -> list[Markup]:
+    """Return a line with a light rim, and a dot at its end."""
+    places = [(frame.across(x), frame.up(y)) for x, y in zip(item.x, item.y, strict=True) if len(finite([x, y])) == 2]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    how = {"points": points, "fill": "none", "stroke_linejoin": "round", "stroke_linecap": "round"}
+    drawn = [
+        element("polyline", stroke=PAPER, stroke_width=4, **how),
+        element("polyline", stroke=code, stroke_width=2, **how),
+    ]
+    if places:
+        drawn.append(
+            element("circle", cx=places[-1][0], cy=places[-1][1], r=4.0, fill=code, stroke=PAPER, stroke_width=1.2)
+        )
+    return drawn
 
 
 # ------------------------------------------------------------------------------------------------ bars

@@ -96,6 +96,8 @@ class Scatter(Figure):
     square: bool = False
     names: tuple[str, ...] = ()
     """With one series: a text drawn in place of each point."""
+    paths: tuple[Series, ...] = ()
+    """Ways through the plane, drawn as lines."""
 
 
 @dataclass(frozen=True)

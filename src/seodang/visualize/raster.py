@@ -6,6 +6,7 @@ moved, and parts that are cut off; it is only ever given what this package has d
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +76,8 @@ class _Painter:
                 self._line(item, ends)
             case "polyline":
                 self._line(item, _points(item, x, y))
+            case "image":
+                self._picture(item, x + _number(item, "x"), y + _number(item, "y"))
             case "text":
                 self._text(item, x + _number(item, "x"), y + _number(item, "y"))
 
@@ -110,6 +113,17 @@ class _Painter:
         dashes = [float(part) for part in item.get("stroke-dasharray", "").replace(",", " ").split()]
         for piece in _dashed(points, dashes) if dashes else [points]:
             pen.line(self._flat(piece), fill=item.get("stroke", "#000000"), width=width, joint="curve")
+
+    def _picture(self, item: ElementTree.Element, x: float, y: float) -> None:
+        """Paint a picture that stands in a ``data:`` address, stretched to its box."""
+        content = base64.b64decode((item.get("href") or "").partition("base64,")[2])
+        box = [
+            round(value) for value in self._flat([(x, y), (x + _number(item, "width"), y + _number(item, "height"))])
+        ]
+        picture = Image.open(io.BytesIO(content)).convert("RGB")
+        self.image.paste(
+            picture.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR), (box[0], box[1])
+        )
 
     def _text(self, item: ElementTree.Element, x: float, y: float) -> None:
         text = item.text or ""

@@ -20,16 +20,20 @@ import resource
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
+from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from seodang.core.errors import WeightsError
 from seodang.core.language import say
 from seodang.core.strict import parse_json
 
 SECONDS = 300
-"""Processor time and waiting time the child gets."""
+"""Processor time the child gets; it is waited for twice as long."""
+EXPANSION, SPARE_EXPANSION = 4, 1 << 20
+"""How many times its size, and how many bytes beyond, a file may unpack to. PyTorch stores tensors as they are."""
 SPARE_BYTES = 1 << 30
 """Memory the child gets beyond what it has at start and three times the file."""
 NESTED = ("state_dict", "model_state_dict", "model", "module", "weights", "ema", "net", "params")
@@ -51,7 +55,14 @@ def convert(file: Path) -> Converted:
     Raises: WeightsError if it is not such a file, holds anything but tensors, or needs more than it is given.
     """
     size = file.stat().st_size
-    command = [sys.executable, "-I", "-c", "from seodang.deploy.sandbox import main; main()", str(size)]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        "from seodang.deploy.sandbox import main; main()",
+        str(size),
+        str(ceil(SECONDS)),
+    ]
     environment = {
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LD_LIBRARY_PATH", "LANG")
     }
@@ -60,11 +71,11 @@ def convert(file: Path) -> Converted:
     with file.open("rb") as stream:
         try:
             done = subprocess.run(
-                command, stdin=stream, capture_output=True, timeout=SECONDS, env=environment, check=False
+                command, stdin=stream, capture_output=True, timeout=2 * SECONDS, env=environment, check=False
             )
         except subprocess.TimeoutExpired:
             raise WeightsError("{path}: took longer than {seconds} s to read; it was given up.", path=file,
-                               seconds=SECONDS) from None  # fmt: skip
+                               seconds=2 * SECONDS) from None  # fmt: skip
     if done.returncode:
         raise _explained(file, done.returncode, done.stderr)
     length = struct.unpack("<Q", done.stdout[:8])[0]
@@ -99,9 +110,10 @@ def main() -> None:
     from safetensors.torch import save
 
     torch.set_num_threads(1)
-    limit(int(sys.argv[1]))
+    limit(int(sys.argv[1]), int(sys.argv[2]))
     guarded = forbid_calls()
     try:
+        refuse_bomb(sys.stdin.buffer, int(sys.argv[1]))
         loaded = torch.load(sys.stdin.buffer, map_location="cpu", weights_only=True)
         part, weights, others = find_weights(loaded)
         prefix = common_prefix(weights)
@@ -152,10 +164,22 @@ def common_prefix(weights: Mapping[str, Any]) -> str:
     return next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weights)), "")
 
 
-def limit(size: int) -> None:
+def refuse_bomb(file: IO[bytes], size: int) -> None:
+    """Do nothing if the parts of a file, where it is a zip, are about as large as it says.
+
+    Raises: ValueError
+    """
+    if zipfile.is_zipfile(file):
+        unpacked = sum(item.file_size for item in zipfile.ZipFile(file).infolist())
+        if unpacked > EXPANSION * size + SPARE_EXPANSION:
+            raise ValueError(f"it unpacks from {size:,} bytes to {unpacked:,}: PyTorch writes no such files")
+    file.seek(0)
+
+
+def limit(size: int, seconds: int = SECONDS) -> None:
     """Bound the child's time and memory, and forbid it to write any file, in a way it cannot take back."""
     limits = {
-        resource.RLIMIT_CPU: SECONDS,
+        resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 64,

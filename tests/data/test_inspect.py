@@ -306,3 +306,17 @@ def test_findings_fit_into_json(tmp_path: Path) -> None:
     for finding in inspect(tmp_path / "t.csv"):
         print(finding._asdict(), file=buffer)
     assert set(inspect(tmp_path / "t.csv")[0]._asdict()) == {"level", "where", "message"}
+
+
+@needs_data("cifar10_jpeg")
+def test_real_jpegs_are_told_from_cut_ones(tmp_path: Path) -> None:
+    with np.load(Path(os.environ["SEODANG_DATA"]) / "cifar10_jpeg" / "cifar10_jpeg.npz") as archive:
+        data, ends = archive["test_bytes"], archive["test_offsets"]
+    draw, whole = np.random.default_rng(0), [data[ends[n] : ends[n + 1]].tobytes() for n in range(0, 10_000, 50)]
+    for number, content in enumerate(whole):
+        (tmp_path / f"{number}.jpg").write_bytes(content)
+    assert not serious(found(tmp_path))
+    for number, content in enumerate(whole):
+        place = int(draw.integers(content.rfind(b"\xff\xda") + 20, len(content) - 12))
+        (tmp_path / f"{number}.jpg").write_bytes(content[:place] + b"\xff\xd9")
+    assert len([line for line in found(tmp_path) if "is cut off" in line]) >= 0.98 * len(whole)

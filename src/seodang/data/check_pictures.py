@@ -24,6 +24,10 @@ BLOCK = 8
 """Side of the squares a JPEG is made of: one that is all one colour in a corner may be filled up."""
 
 
+FEW_PIXELS = 128 * 128
+"""Pixels of a picture up to which even a part of its last block counts; a cut there leaves no flat corner."""
+
+
 class _Seen(NamedTuple):
     """What decoding one picture showed."""
 
@@ -96,11 +100,8 @@ def _look(file: PictureFile) -> _Seen | Unreadable:
     digest = hashlib.sha256(data).hexdigest()
     shows = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     one_colour = bool((pixels == pixels[0, 0]).all())
-    cut = (
-        found.format == "JPEG"
-        and ("progressive" in found.traits or _has_flat_corner(pixels))
-        and is_cut_off(data, pixels)
-    )
+    doubtful = "progressive" in found.traits or pixels[..., 0].size <= FEW_PIXELS or _has_flat_corner(pixels)
+    cut = found.format == "JPEG" and doubtful and is_cut_off(data, pixels)
     return _Seen(found, digest, digest if one_colour else shows, one_colour, cut)
 
 

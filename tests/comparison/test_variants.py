@@ -42,7 +42,7 @@ def test_whole_combinations() -> None:
     )
     assert [tuple(variant) for variant in variants] == [
         ("plain", {}), ("with both", {"model.dropout": 0.5, "train.average": 0.99}), ("clip=1", {"train.clip": 1.0})]  # fmt: skip
-    assert [variant.name for variant in from_wholes([{"optimizer.lr": 0.1}, {}])] == ["lr=0.1", "as it is"]
+    assert [variant.name for variant in from_wholes([{"optimizer.lr": 0.1}, {}])] == ["lr=0.1", "recipe"]
     assert [variant.name for variant in from_wholes({"a": {"optimizer.lr": 0.1}, "b": {}})] == ["a", "b"]
 
 

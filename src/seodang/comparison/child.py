@@ -48,7 +48,8 @@ def _train(folder: Path, name: str, plugin: str | None) -> int:
 
 
 def _end_with_parent() -> None:
-    os.read(0, 1)  # not sys.stdin: a thread that waits in it holds a lock the interpreter needs at its end
+    while os.read(0, 1024):  # not sys.stdin: a thread that waits in it holds a lock the interpreter needs at its end
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

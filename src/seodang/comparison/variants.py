@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from seodang.core.config import parse_override
 from seodang.core.errors import ConfigError
-from seodang.core.language import say
 
 MOST = 200
 """Variants one comparison may have."""
@@ -154,7 +153,7 @@ def _whole(text: str) -> Variant:
 def _named(settings: dict[str, Any]) -> Variant:
     """Name a variant by its settings: names by themselves, other values with the last word of their setting."""
     if not settings:
-        return Variant(say("as it is"), settings)
+        return Variant("recipe", settings)
     words = []
     for key, value in settings.items():
         section, _, last = key.rpartition(".")

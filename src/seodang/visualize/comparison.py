@@ -89,7 +89,7 @@ def curves(found: Found, key: str) -> Lines:
     alt = say("{name} over {time}.", name=what, time=across)
     about = say("The mean over the seeds, in the band of its standard error.") if len(found["seeds"]) > 1 else ""
     return Lines(title[:1].upper() + title[1:], alt, series, Axis(across),
-                 Axis(what, log=log, percent=key == "score" and is_share(name)), about=about,
+                 Axis("", log=log, percent=key == "score" and is_share(name)), about=about,
                  name="curves" if key == "score" else "losses")  # fmt: skip
 
 

@@ -16,9 +16,14 @@ from seodang.core.config import Config
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, TokenInputs
 from seodang.core.language import say
+from seodang.core.strict import read_regular
 from seodang.data.dataset import Dataset, Draws, TokenBatch, datasets
 from seodang.data.download import Official, find_files
+from seodang.data.memory import free_memory
 from seodang.data.tokenizers import byte_tokenizer, character_tokenizer, encode, read_tokenizer, train_byte_pairs
+
+IN_MEMORY = 10
+"""Bytes of memory a byte of text takes while it is read, roughly."""
 
 
 class WindowsConfig(Config):
@@ -75,7 +80,7 @@ class Text(Dataset):
             raise ConfigError("data.path: is missing. Name a text file: --data story.txt")
         path = Path(self.settings.path).expanduser()
         try:
-            return path.read_bytes(), str(path)
+            return read_regular(path, free_memory() // IN_MEMORY), str(path)
         except OSError as error:
             raise DataError("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from None
 

@@ -18,6 +18,7 @@ from seodang.core.files import make_folders
 from seodang.core.inputs import Facts, ImageInputs, Inputs, TokenInputs, VectorInputs
 from seodang.core.recipe import Choice
 from seodang.core.registry import Entry
+from seodang.core.strict import LARGE_BYTES, read_regular
 from seodang.deploy.sandbox import convert
 from seodang.models.base import architectures
 from seodang.models.bundle import Bundle, BundleRecord, load_weights, read_tensors, ties
@@ -145,7 +146,7 @@ def read_text(settings: Mapping[str, Any]) -> str:
         return ""
     path = Path(str(settings["tokenizer"])).expanduser()
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, LARGE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError("{path}: cannot be read as a tokenizer.json ({reason}).", path=path, reason=error) from None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from seodang import api
 from seodang.core.run import RunFolder
@@ -34,9 +35,9 @@ def _mark() -> None:
     complete, mark = Saver.complete, Saver._mark
 
     def without_mark(self: Saver, *arguments: Any) -> None:
-        self._mark = lambda: None  # type: ignore[method-assign]
+        Saver._mark = lambda self, *best: None  # type: ignore[method-assign]
         complete(self, *arguments)
-        self._mark = mark.__get__(self)  # type: ignore[method-assign]
+        Saver._mark = mark  # type: ignore[method-assign]
 
     Saver.complete = without_mark  # type: ignore[method-assign]
 
@@ -67,5 +68,22 @@ def _signals() -> None:
     api.signals = nothing
 
 
-PARTS = {"loader": _loader, "generators": _generators, "optimizer": _optimizer, "mark": _mark, "saves": _saves,
-         "leftovers": _leftovers, "workers": _workers, "signals": _signals}  # fmt: skip
+class Breakage(NamedTuple):
+    """How a part is broken, which family shows it, what share of the deaths are signals, and where it is best seen."""
+
+    breaking: Callable[[], None]
+    family: str = "supervised"
+    signals: float = 0.0
+    phase: str = ""
+
+
+PARTS = {
+    "loader": Breakage(_loader),
+    "generators": Breakage(_generators),
+    "optimizer": Breakage(_optimizer),
+    "mark": Breakage(_mark, phase="rename"),
+    "saves": Breakage(_saves),
+    "leftovers": Breakage(_leftovers),
+    "workers": Breakage(_workers, "workers"),
+    "signals": Breakage(_signals, signals=1.0),
+}

@@ -26,7 +26,7 @@ from seodang.training.update import Updates
 
 PHASES = ("start", "data", "forward", "backward", "step", "between", "evaluate", "save", "end")
 """What the loop is doing. "save" is getting everything ready to be written; "between" is logging and the rest."""
-CALLS = ("create", "open_append", "write", "sync", "truncate", "rename", "make_folder", "sync_folder", "remove",
+CALLS = ("create", "open_append", "write", "sync", "rename", "make_folder", "sync_folder", "remove",
          "remove_folder")  # fmt: skip
 """What the writer asks of the disk."""
 MARKS = PHASES + CALLS
@@ -175,6 +175,7 @@ class Watched(files.Disk):
         def fit_tidily(this: Trainer) -> None:
             left = [*this.run.path.rglob(".*.tmp")]
             assert not left, f"temporaries are left after a start: {left}"
+            assert this.run.marked == this.saver.best, f"marked as best is {this.run.marked}, not {this.saver.best}"
             shared.reach(1)
             try:
                 fit(this)

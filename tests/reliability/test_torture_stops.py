@@ -10,7 +10,7 @@ import pytest
 
 import seodang as sd
 from seodang.core.events import Event
-from tests.reliability.torture import differences
+from tests.reliability.differences import differences
 
 RECIPE: dict[str, Any] = {
     "name": "small",

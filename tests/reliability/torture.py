@@ -35,15 +35,15 @@ from seodang.cli.app import main as command_line
 from seodang.core.config import write_toml
 from seodang.core.run import RunFolder
 from seodang.training.provenance import code_digest
-from tests.harness import TENSORS, history
 from tests.reliability import breakage
 from tests.reliability.deaths import MARKS, STARTING, Death, Mark, Shared, Watched, adopt_orphans, child, outlive, wait
+from tests.reliability.differences import differences, newest
 from tests.reliability.families import SAVE_EVERY, families, import_all
 
 MOST_DEATHS = 8
 """Deaths in the life of one run; then it is left to finish."""
 SIGNALS = ((signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT))
-PATIENCE, GRACE, ORPHANS = 240.0, 10.0, 5.0
+PATIENCE, GRACE, ORPHANS = 240.0, 10.0, 2.0
 """Seconds: an undisturbed run that takes longer hangs; a signal is obeyed in; a worker may outlive its run by."""
 LOG_TAIL = 1200
 
@@ -66,6 +66,8 @@ class Torture:
         self.recipes = {name: recipe for name, recipe in families(folder).items() if not chosen or name in chosen}
         for name, recipe in self.recipes.items():
             write_toml(folder / f"{name}.toml", recipe.written())
+        self.only = ""
+        """The only phase to die in, if any."""
         self.shared = Shared()
         self.kills = self.trials = 0
         self.most_lost = self.most_lost_beside = 0
@@ -82,14 +84,15 @@ class Torture:
         """Let one run die a few times, let it finish, and compare."""
         chance, names = random.Random(f"{self.seed}/{number}"), list(self.recipes)
         name = names[number % len(names)]
-        deaths = [self._death(chance, name) for _ in range(chance.randint(1, MOST_DEATHS))]
+        deaths = [self._death(chance, name, number + place) for place in range(chance.randint(1, MOST_DEATHS))]
         self.follow(name, deaths, chance.random() < 0.4, f"--seed {self.seed} --trial {number}")
 
-    def _death(self, chance: random.Random, name: str) -> Death:
+    def _death(self, chance: random.Random, name: str, turn: int) -> Death:
         whole_group, share = chance.random() < 0.4, chance.random()
         if chance.random() < self.signals:
             return Death(chance.choice(SIGNALS), whole_group, "", share, gap=chance.uniform(0, 0.02))
-        phase = "" if chance.random() < 0.5 else chance.choice(sorted(self.whole(name).counts))
+        phases = sorted(self.whole(name).counts)  # in turn, so that none of them is missed
+        phase = self.only or ("" if chance.random() < 0.5 else phases[turn % len(phases)])
         return Death(whole_group=whole_group, phase=phase, share=share)
 
     def whole(self, name: str) -> Undisturbed:
@@ -239,54 +242,6 @@ class Torture:
         log.unlink()
 
 
-def newest(path: Path) -> int:
-    """Return the step of the newest checkpoint, or 0."""
-    found = RunFolder(path).checkpoints if (path / "recipe.toml").exists() else []
-    return int(found[-1].name[5:]) if found else 0
-
-
-def differences(whole: Path, path: Path, stopped_at: set[int]) -> list[str]:
-    """Return what two runs differ in; a run that was asked to stop at some steps was saved there besides."""
-    first, second = RunFolder(whole), RunFolder(path)
-    if not second.is_complete:
-        return ["did not finish"]
-    found = []
-    names = [[item.name for item in run.checkpoints] for run in (first, second)]
-    if names[0][-1] != names[1][-1] or (names[0] != names[1] and not stopped_at):
-        found.append(f"the checkpoints left are {names[1]}, not {names[0]}")
-    if (first.marked, first.best and first.best.name) != (second.marked, second.best and second.best.name):
-        found.append(f"the best is {second.marked}, not {first.marked}")
-    for name in set(names[0]) & set(names[1]):
-        one, two = whole / "checkpoints" / name, path / "checkpoints" / name
-        found += [
-            f"{name}/{file} differs" for file in TENSORS if (one / file).read_bytes() != (two / file).read_bytes()
-        ]
-        found += [f"{name}/state.json differs" for _ in "!" if state(one) != state(two)]
-    besides = {step for step in stopped_at if not any(saved(event, step) for event in first.events)}
-    events = [event for event in history(second) if not any(saved(event, step) for step in besides)]
-    if history(first) != events:
-        found.append("the history differs")
-    if timeless(first.result) != timeless(second.result):
-        found.append(f"the result is {second.result}, not {first.result}")
-    return found
-
-
-def state(checkpoint: Path) -> Any:
-    found = json.loads((checkpoint / "state.json").read_bytes())
-    found["seconds"] = found["window"]["seconds"] = 0
-    return found
-
-
-def saved(event: dict[str, Any], step: int) -> bool:
-    return bool(event["event"] == "saved" and event["step"] == step)
-
-
-def timeless(result: dict[str, Any] | None) -> dict[str, Any]:
-    assert result is not None
-    return {key: value for key, value in result.items()
-            if key not in ("train_seconds", "peak_memory_bytes") and not key.endswith("_per_second")}  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------------------- the program
 
 
@@ -294,7 +249,6 @@ def drive(folder: Path, job: int, options: argparse.Namespace, deadline: float) 
     """Be one of the processes that torture: every so manieth trial, until there have been so many kills."""
     adopt_orphans()
     torture = Torture(folder, options.seed, options.families, options.signals)
-    wanted = -(-options.kills // options.jobs)
     if options.replay:
         name, *deaths = options.replay.split(",")
         name, _, beside = name.partition("+")
@@ -303,11 +257,25 @@ def drive(folder: Path, job: int, options: argparse.Namespace, deadline: float) 
         torture.trial(options.trial)
     else:
         number = job
-        while torture.kills < wanted and time.monotonic() < deadline:
+        while torture.kills < -(-options.kills // options.jobs) and time.monotonic() < deadline:
             torture.trial(number)
             number += options.jobs
             write_account(folder, job, torture)
     write_account(folder, job, torture)
+
+
+def drive_broken(folder: Path, part: str, options: argparse.Namespace) -> None:
+    """Break a part, and torture until that is noticed."""
+    adopt_orphans()
+    how = breakage.PARTS[part]
+    how.breaking()
+    torture = Torture(folder, options.seed, [how.family], how.signals)
+    torture.only = how.phase
+    number = 0
+    while torture.kills < options.kills and not torture.problems:
+        torture.trial(number)
+        number += 1
+    (folder / f"{part}.json").write_text(json.dumps(torture.account()))
 
 
 def write_account(folder: Path, job: int, torture: Torture) -> None:
@@ -364,6 +332,20 @@ def run_jobs(folder: Path, options: argparse.Namespace) -> bool:
     return not any(codes)
 
 
+def run_controls(folder: Path, options: argparse.Namespace) -> bool:
+    """Break one part after the other; say after how many kills each is noticed, and return whether all of them are."""
+    noticed = []
+    for part in options.broken:
+        if wait(child(lambda part=part: drive_broken(folder, part, options), folder / "drivers.txt"), PATIENCE):  # type: ignore[misc]
+            raise RuntimeError((folder / "drivers.txt").read_text())
+        account = json.loads((folder / f"{part}.json").read_text())
+        noticed.append(bool(account["problems"]))
+        first = account["problems"][0].splitlines()[0].partition(": ")[2] if noticed[-1] else "NOT NOTICED"
+        deaths = account["kills"] + sum(account["counts"]["signals"].values())
+        print(f"broken {part}: after {deaths} deaths: {first}", flush=True)
+    return all(noticed)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
@@ -374,7 +356,9 @@ def main() -> int:
     parser.add_argument("--replay", metavar="FAMILY,DEATH,…", help="only a run that dies like this")
     parser.add_argument("--signals", type=float, default=0.15, help="how many deaths are by SIGTERM or Ctrl-C: 0 to 1")
     parser.add_argument("--families", nargs="*", default=[])
-    parser.add_argument("--break", dest="broken", choices=sorted(breakage.PARTS), help="break this: it must be noticed")
+    parser.add_argument(
+        "--break", dest="broken", nargs="+", choices=[*breakage.PARTS], help="break these: must be noticed"
+    )
     parser.add_argument("--folder", type=Path, help="where the runs go; one with a problem is kept there")
     options = parser.parse_args()
     if options.trial is not None or options.replay:
@@ -386,7 +370,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     import_all(folder, options.families)
     if options.broken:
-        breakage.PARTS[options.broken]()
+        return int(not run_controls(folder, options))
     began = time.monotonic()
     if not run_jobs(folder, options):
         print((folder / "drivers.txt").read_text(), file=sys.stderr)

@@ -6,7 +6,7 @@ CATALOGUES := $(wildcard src/seodang/locale/*/LC_MESSAGES/*.po)
 SEODANG_DATA ?= $(abspath $(wildcard ../shared/data))
 export SEODANG_DATA
 
-.PHONY: help setup demo test check format messages bench measure clean
+.PHONY: help setup demo test check format messages bench measure torture clean
 
 help:      ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,11 @@ bench: $(STAMP)  ## measurements beside other code, as ratios
 measure: $(STAMP)  ## re-run every shipped recipe and compare with what it promises
 	for recipe in $$($(BIN)/python -m seodang list recipes --json | $(BIN)/python -c "import json,sys; print(*[r['name'] for r in json.load(sys.stdin)])"); do \
 	  $(BIN)/python -m seodang check $$recipe --measure || exit 1; done
+
+torture: $(STAMP)  ## 10,000 kills, 200,000 damaged files, 2,000,000 inputs for every parser (an hour on two cores)
+	$(BIN)/python -m tests.reliability.torture --kills 10000
+	$(BIN)/python -m tests.reliability.damage --files 200000
+	$(BIN)/python -m tests.reliability.fuzz --inputs 2000000
 
 clean:     ## remove .venv and caches; runs stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist build

@@ -76,8 +76,9 @@ class Delivery:
     def end(self) -> None:
         """End the workers, the stopped ones too."""
         for process in self._batches._workers:
-            if process.is_alive():
-                process.kill()
+            process.kill()
+        for process in self._batches._workers:
+            process.join(POLL)
 
     def _next(self) -> Any:
         until = time.monotonic() + self.timeout

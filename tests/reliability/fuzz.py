@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import gc
+import json
 import mmap
 import multiprocessing
 import os
@@ -39,6 +40,8 @@ from seodang.core.errors import SeodangError
 SECONDS, MEMORY, ROOM = 1.0, 512 << 20, 2 << 30
 """Processor time of one input; growth of a process that fails it, and growth at which the system says no."""
 CHUNK = 1_000
+WARM = 60
+"""Inputs of each reader that are not watched: what is lazy happens then."""
 STUCK = 120.0
 """Seconds of waiting after which a process that says nothing is given up."""
 MOST = 20
@@ -202,7 +205,7 @@ def _work(number: int, chunks: Sequence[tuple[str, int, int]], taken: Any, memor
 def warm(readers: Mapping[str, Reader]) -> None:
     """Let every reader do once what it does lazily: imports, threads, tables."""
     for name, reader in readers.items():
-        for seed in range(10**9, 10**9 + 60):
+        for seed in range(10**9, 10**9 + WARM):
             trial(reader, reader.make(draw_for(name, seed)))
 
 
@@ -333,6 +336,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="one input, with its traceback")
     parser.add_argument("--start", type=int, default=START, help="number of the first input: other than in the tests")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tests", action="store_true", help="what the tests run")
+    parser.add_argument("--report", type=Path, help="a JSON file for the figures")
     parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"), help="where inputs that fail are kept")
     options = parser.parse_args()
     names = options.only or list(READERS)
@@ -348,12 +353,18 @@ def main() -> None:
     began = time.monotonic()
     whole = sum(SHARES[name] for name in names)
     inputs = {name: -(-options.inputs * SHARES[name] // whole) for name in names}
+    if options.tests:
+        inputs, options.start = {name: 1_000 * SHARES[name] for name in names}, 0
     report = fuzz(READERS, inputs, options.processes, options.seconds, options.start, progress=True)
     for name in names:
         each = 1e6 * report.seconds.get(name, 0) / max(1, report.counts.get(name, 0))
         print(
             f"{report.counts.get(name, 0):>10,}  {name:<12} {report.refused.get(name, 0):>10,} refused  {each:6.0f} µs each"
         )
+    if options.report:
+        figures = {"counts": report.counts, "refused": report.refused, "growth": report.growth, "largest": report.largest,
+                   "failures": len(report.failures)}  # fmt: skip
+        options.report.write_text(json.dumps(figures))
     for line in save(report.failures, options.failures) if report.failures else ():
         print(line)
     print(f"{sum(report.counts.values()):,} inputs, {len(report.failures)} failures, grew by {report.growth >> 20} MB at most ({report.largest}); "

@@ -680,5 +680,8 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "npz-official": npz_official, "idx": idx, "tar": tar, "gzip": gzipped,
     **{kind.lower(): picture(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")},
 }  # fmt: skip
-SHARES: dict[str, int] = dict.fromkeys(READERS, 10)
+SHARES: dict[str, int] = {**dict.fromkeys(READERS, 50), "bundle": 10, "png": 50, "gif": 25, "bmp": 25, "tiff": 15}
+"""Thousands of inputs in the tests, and shares of a long run. Fewer where one costs more than 300 µs: a bundle makes its model,
+and Pillow decodes these pictures no faster."""
 START = 10_000_000
+"""Number of the first input of a long run: other ones than in the tests."""

@@ -156,3 +156,14 @@ def test_skipped_pictures_are_in_the_record_and_the_same_after_a_resume(tmp_path
     said = [event["text"] for event in whole.events if event["event"] == "noticed"]
     assert all(note in said[1] for note in skipped)
     assert_same_end(whole, resumed)
+
+
+def test_many_things_left_out_are_counted(tmp_path: Path) -> None:
+    lines = flowers(tmp_path / "iris.csv").read_text().splitlines()
+    extra = [",".join(f"c{column}" for column in range(9)), *([",".join("1" * 9)] * (len(lines) - 1))]
+    (tmp_path / "iris.csv").write_text("\n".join(f"{more},{line}" for more, line in zip(extra, lines, strict=True)))
+    data = prepared(tmp_path / "iris.csv")
+    assert len([note for note in data.facts.notes if "is left out" in note]) == 10
+    said = remarks(data, look_over(data, quiet))
+    assert said[1].count("is left out") == 3
+    assert said[1].endswith("… and 7 more; the run's environment.json has all.")

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import seodang as sd
 from seodang.api import evaluation
+from seodang.cli.app import app
 from seodang.core.run import RunFolder
 
 SMALL = {"epochs": 2, "threads": 1, "log_every": 1000}
@@ -103,3 +105,23 @@ def test_without_its_training_data_a_run_says_why_nothing_stands_beside(run: Any
         assert "there is no such file" in found["notes"][0]
     finally:
         original.write_bytes(kept)
+
+
+def test_the_command_says_at_the_start_how_the_data_is_split_and_what_is_left_out(tmp_path: Path) -> None:
+    flowers(tmp_path / "iris.csv")
+    words = ["train", "iris-mlp", "--data", str(tmp_path / "iris.csv"), "--run", str(tmp_path / "run")]
+    said = (
+        CliRunner()
+        .invoke(app, [*words, "train.epochs=2", "train.threads=1", 'data.drop=["petal_width"]'])
+        .stdout.splitlines()
+    )
+    (split,) = (
+        place
+        for place, line in enumerate(said)
+        if line.startswith("Split at random with seed 0, every class in proportion")
+    )
+    assert "Training examples: setosa 35, versicolor 35, virginica 35." in said[split]
+    assert said[split + 1].startswith(
+        "Left out, as data.drop says: petal_width. Column 'id' is left out: it numbers the rows"
+    )
+    assert said[split + 2].startswith("step 0"), "two lines, no more"

@@ -4,11 +4,14 @@ and training stops before its first step exactly where the check says there is a
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from seodang.cli.app import app
 from seodang.core.errors import SeodangError
 from seodang.core.recipe import Choice
 from seodang.data.before_training import look_over
@@ -89,6 +92,16 @@ def test_clean_data_raises_no_alarm(case: Case, tmp_path: Path) -> None:
     path = case.make(tmp_path) or tmp_path
     assert not [item for item in looked_through(case, path, tmp_path) if item.level != "note"]
     assert not is_refused(case, path, tmp_path)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.settings][::14], ids=lambda case: case.name)
+def test_the_command_says_the_same(case: Case, tmp_path: Path) -> None:
+    path = case.make(tmp_path) or tmp_path
+    findings = inspect(path, {})
+    result = CliRunner().invoke(app, ["check", "--data", str(path), "--json"])
+    said = json.loads(result.stdout)
+    assert said["findings"] == [item._asdict() for item in findings]
+    assert (result.exit_code != 0) == (not said["ok"]) == any(item.level == "error" for item in findings)
 
 
 def test_the_corpus_is_as_large_as_promised() -> None:

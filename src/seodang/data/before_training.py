@@ -28,7 +28,7 @@ from seodang.data.inspect import findings_of, reads
 LARGE = 20_000_000
 """Bytes from which looking through data takes so long that it is said."""
 SPELLED = 3
-"""Warnings spelled out when training begins."""
+"""Warnings, and things left out, that are spelled out when training begins."""
 LEVELS = ("error", "warning", "note")
 
 
@@ -69,7 +69,12 @@ def remarks(data: Dataset, findings: list[Finding]) -> list[str]:
     """Return what a person should read when training begins: the split, what is left out, classes, and warnings in short."""
     if not reads(data.settings):
         return []
-    told = [" ".join(part for part in (*data.remarks[:1], _answers(data)) if part), " ".join(data.remarks[1:])]
+    left_out = list(data.remarks[1:])
+    if len(left_out) > SPELLED:
+        left_out[SPELLED:] = [
+            say("… and {count} more; the run's environment.json has all.", count=len(left_out) - SPELLED)
+        ]
+    told = [" ".join(part for part in (*data.remarks[:1], _answers(data)) if part), " ".join(left_out)]
     warnings = [finding for finding in findings if finding.level == "warning"]
     told += [say("Warning: {where}: {message}", where=item.where, message=item.message) for item in warnings[:SPELLED]]
     if warnings:

@@ -61,6 +61,8 @@ def choose_columns(table: RawTable, taken: set[str], choice: ColumnChoice) -> Ch
             table.named(name, setting)
     numbers, categories, notes, findings = [], [], [], []
     too_many = {}
+    if choice.drop:
+        notes.append(say("Left out, as data.drop says: {names}.", names=listed(choice.drop, 12)))
     for column in table.columns:
         if column.name in taken or column.name in choice.drop:
             continue

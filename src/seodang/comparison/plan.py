@@ -85,14 +85,14 @@ def make_plan(
         raise ConfigError("--seeds {count}: should be a number from 1 to {most}.", count=seeds, most=MOST_SEEDS)
     runs: list[PlannedRun] = []
     notes: list[str] = []
-    problems: list[str] = []
+    problems: dict[str, list[str]] = {}
     names: list[str] = []
     first, title = 0, ""
     for variant in variants:
         try:
             resolved, left_out = read_recipe(recipe, data, (), {**shared, **variant.settings})
         except SeodangError as error:
-            problems.append(say("{variant}: {reason}", variant=variant.name, reason=error))
+            problems.setdefault(str(error), []).append(variant.name)
             continue
         if "seed" in variant.settings:
             raise ConfigError("seed: every variant is trained with the same seeds: --seeds 3. The first is seed=…")
@@ -103,8 +103,7 @@ def make_plan(
         names.append(part if part not in names else f"{part}-{len(names) + 1}")
         runs += [PlannedRun(f"{names[-1]}-seed{seed}", variant.name, seed, resolved.replace(seed=seed, expected=None))
                  for seed in range(first, first + seeds)]  # fmt: skip
-    if problems:
-        raise ConfigError("{reasons}", reasons="\n".join(dict.fromkeys(problems)))
+    _refuse(problems, len(variants))
     return Plan(title, tuple(variants), tuple(range(first, first + seeds)), tuple(runs),
                 (*dict.fromkeys(notes), *_one_rate_for_all(runs)))  # fmt: skip
 
@@ -127,7 +126,7 @@ def check(plan: Plan) -> dict[str, Any]:
     from seodang.training.assemble import assemble  # lazy: 1 s
     from seodang.training.devices import wanted_devices
 
-    problems: list[str] = []
+    problems: dict[str, list[str]] = {}
     facts: dict[str, Any] = {}
     for run in plan.runs:
         if run.seed != plan.seeds[0]:
@@ -136,16 +135,23 @@ def check(plan: Plan) -> dict[str, Any]:
             wanted_devices(run.recipe.train)
             made = assemble(run.recipe)
         except SeodangError as error:
-            problems.append(say("{variant}: {reason}", variant=run.variant, reason=error))
+            problems.setdefault(str(error), []).append(run.variant)
             continue
         name, mode = made.task.monitor
         if facts and facts["name"] != name:
-            problems.append(say("{variant}: is judged by {name}, the first variant by {first}; they cannot be compared.",
-                                variant=run.variant, name=name, first=facts["name"]))  # fmt: skip
+            problems[say("is judged by {name}, the first variant by {first}; they cannot be compared.",
+                         name=name, first=facts["name"])] = [run.variant]  # fmt: skip
         facts = facts or {"name": name, "mode": mode, "valid": "valid" in made.data.facts.sizes}
-    if problems:
-        raise ConfigError("{reasons}", reasons="\n".join(dict.fromkeys(problems)))
+    _refuse(problems, len(plan.variants))
     return facts
+
+
+def _refuse(problems: Mapping[str, Sequence[str]], count: int) -> None:
+    """Raise ConfigError if there are problems; what is wrong with all variants is said once."""
+    reasons = [reason if len(names) == count else say("{variant}: {reason}", variant=", ".join(names), reason=reason)
+               for reason, names in problems.items()]  # fmt: skip
+    if reasons:
+        raise ConfigError("{reasons}", reasons="\n".join(reasons))
 
 
 def read_plan(folder: Path) -> Plan:

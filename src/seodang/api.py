@@ -19,7 +19,7 @@ from seodang.core.language import say
 from seodang.core.recipe import Choice, Recipe
 from seodang.core.registry import load_plugin
 from seodang.core.run import RunFolder
-from seodang.training.launch import create_once, in_process_group, launch, signals
+from seodang.training.launch import create_once, in_process_group, launch, lost_processes, signals
 from seodang.training.resolve import read_recipe
 
 if TYPE_CHECKING:
@@ -343,7 +343,8 @@ def _fit(
     devices = Devices(assembly.recipe.train)
     run = Run(folder.path)
     try:
-        with run.locked() if devices.main else nullcontext(), deterministic(assembly.recipe.train.deterministic):
+        with (lost_processes(devices.rank, devices.world), run.locked() if devices.main else nullcontext(),
+              deterministic(assembly.recipe.train.deterministic)):  # fmt: skip
             run.clear_stop()
             if not devices.main:
                 devices.barrier()  # the first process sets damaged checkpoints aside
@@ -364,8 +365,10 @@ def _fit(
             with signals(trainer):
                 trainer.fit()
             run.stopped_by = trainer.stopped_by
-    finally:
-        devices.close()
+    except BaseException:
+        devices.abandon()
+        raise
+    devices.close()
     return run
 
 

@@ -27,7 +27,6 @@ from seodang.training.allocator import keep_freed_memory
 _KEPT: list[nn.Module] = []
 """Wrapped networks, kept to the end of the process: the last of them to go takes gloo's threads along while it holds
 Python's lock, and waits for ever if one of them needs that lock (github.com/pytorch/pytorch/issues/56297)."""
-RANK_TIMEOUT = timedelta(seconds=120)
 BFLOAT16_FROM_FLOPS = 1.5e8
 """Multiply-adds × 2 in one update's forward pass from which bfloat16 pays on a CPU (measured, benchmarks/precision.py)."""
 
@@ -52,7 +51,7 @@ class Devices:
         self.compile = train.compile is True or (train.compile == "auto" and self.kind == "cuda")
         self.memory_format = torch.contiguous_format
         if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if self.kind == "cuda" else "gloo", timeout=RANK_TIMEOUT)
+            dist.init_process_group("nccl" if self.kind == "cuda" else "gloo", timeout=timedelta(seconds=train.timeout))
 
     def _set_threads(self, train: Train) -> int:
         cores = available_cores()
@@ -179,6 +178,11 @@ class Devices:
     def close(self) -> None:
         if self.world > 1 and dist.is_initialized():
             dist.barrier()
+            dist.destroy_process_group()
+
+    def abandon(self) -> None:
+        """Leave the others without waiting for them: this process has failed, and they are to see it at once."""
+        if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 

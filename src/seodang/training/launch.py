@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -9,15 +10,18 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from seodang.core.errors import RunError
+from seodang.core.errors import RunError, TrainingError
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
+
+GONE = ("gloo", "Gloo", "NCCL", "onnection", "imed out", "Broken pipe")
+"""What PyTorch says when another process is gone or does not answer."""
 
 
 def in_process_group() -> bool:
@@ -90,6 +94,7 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
 
 def _torchrun(words: list[str]) -> int:
     """Run PyTorch's launcher; return the exit code without its tracebacks: the processes have said what is wrong."""
+    end_with_parent()
     from torch.distributed.elastic.multiprocessing.api import SignalException  # lazy: 1 s
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
@@ -100,9 +105,72 @@ def _torchrun(words: list[str]) -> int:
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
     except ChildFailedError as failed:
+        _say_who_failed(failed.failures)
         code = failed.get_first_failure()[1].exitcode
         return code if code > 0 else 128 - code
     return 0
+
+
+def _say_who_failed(failures: Mapping[int, Any]) -> None:
+    """Say which processes failed; those that were asked to end because another one failed are left out."""
+    for rank, failure in sorted(failures.items()):
+        if failure.exitcode == -signal.SIGTERM:
+            continue
+        how = say("was ended by {signal}", signal=signal.Signals(-failure.exitcode).name) if failure.exitcode < 0 else \
+            say("ended with exit code {code}", code=failure.exitcode)  # fmt: skip
+        print(
+            say("Process {rank} (number {pid}) {how}.", rank=rank, pid=failure.pid, how=how),
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def end_with_parent() -> None:
+    """Ask this process to stop, as SIGTERM does, when the one that started it is gone: nobody would be left to ask it."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+@contextmanager
+def lost_processes(rank: int, world: int) -> Iterator[None]:
+    """Say which process of several failed; when another one is gone or stuck, say so in words.
+
+    Raises: TrainingError in place of what PyTorch says when another process is gone.
+    """
+    if world == 1:
+        yield
+        return
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()
+    try:
+        yield
+    except BaseException as error:
+        stopped = _woken_others()
+        print(
+            say("Process {rank} of {world}: {error}", rank=rank, world=world, error=error), file=sys.stderr, flush=True
+        )
+        if not isinstance(error, RuntimeError) or not any(sign in str(error) for sign in GONE):
+            raise
+        raise TrainingError(
+            "Process {rank} of {world}: another process of this run is gone or does not answer ({reason}).{stopped} The run goes "
+            "on exactly from its last checkpoint: seodang resume", rank=rank, world=world,
+            reason=str(error).strip().splitlines()[-1][-200:],
+            stopped=say(" Stopped: number {numbers}.", numbers=", ".join(map(str, stopped))) if stopped else "") from error  # fmt: skip
+
+
+def _woken_others() -> list[int]:
+    """Let processes that were stopped (SIGSTOP) go on, to see that this one is gone, and end; return which they are."""
+    children = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children")
+    woken = []
+    with suppress(OSError):
+        for child in children.read_text().split() if "TORCHELASTIC_RUN_ID" in os.environ else []:
+            with suppress(OSError):
+                state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+                if state == "T":
+                    woken.append(int(child))
+                    os.kill(int(child), signal.SIGCONT)
+    return woken
 
 
 @contextmanager

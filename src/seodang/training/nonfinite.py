@@ -88,7 +88,8 @@ def cause(
     text = ""
     if not sound:
         if (bad := watched.first_bad()) is not None:
-            text = say("'{tensor}' was not finite before this update.", tensor=bad)
+            text = say("'{tensor}' is not finite.", tensor=bad) if found.fault == "state" else say(
+                "'{tensor}' was not finite before this update.", tensor=bad)  # fmt: skip
     elif parts is not None and found.fault in ("loss", "gradient"):
         text = _of_data(parts, given)
         if not updates.devices.agree(bool(text)):  # shards run forward together or not at all

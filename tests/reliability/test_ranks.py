@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,14 +71,13 @@ def test_the_others_end_and_the_run_goes_on_exactly(
     took = time.time() - harmed
     said = capfd.readouterr().err
     assert not flag.exists(), "nothing happened"
-    import re
-
     assert re.search(HARMS[harm], said), said
     assert took < 5 + (TIMEOUT if harm == "SIGSTOP" else 0), f"{took:.1f} s"
     assert not processes_of(tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert not run.is_running and not run.result
-    assert_same_end(whole, sd.resume(run, plugin=PLUGIN))
+    if harm in ("SIGKILL", "SIGSTOP"):  # the others leave the same behind
+        assert_same_end(whole, sd.resume(run, plugin=PLUGIN))
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ from seodang.core.files import (
     write,
 )
 from seodang.core.recipe import Recipe
-from seodang.core.strict import LARGE_BYTES, Refused, parse_json, read_regular
+from seodang.core.strict import LARGE_BYTES, Refused, parse_json, read_regular, regular_size
 
 STEP = re.compile(r"step-(\d{9,})")
 
@@ -149,6 +149,10 @@ class RunFolder:
         path = self.path / "events.jsonl"
         if not path.exists():
             return
+        try:
+            regular_size(path)
+        except OSError as error:
+            raise RunError("{path}: cannot be read ({reason}).", path=path, reason=error.strerror) from None
         for line in path.read_bytes().split(b"\n"):
             try:
                 event = parse_json(line)
@@ -222,7 +226,7 @@ class RunFolder:
     def marked(self) -> str | None:
         """Name of the checkpoint that was marked as the best, whether it is still there or not."""
         try:
-            name = (self.path / "best").read_text().strip()
+            name = read_regular(self.path / "best", 1_000).decode().strip()
         except (OSError, UnicodeDecodeError):
             return None
         return name if STEP.fullmatch(name) else None

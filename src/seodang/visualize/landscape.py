@@ -204,11 +204,11 @@ def mean_loss(model: nn.Module, task: Task, batches: Sequence[Batch]) -> float:
     return total / sum(float(tally["loss"].count) for tally in tallies)
 
 
-def reach(found: Sequence[Spot], least: float = 1e-6) -> tuple[Numbers, Numbers]:
+def reach(found: Sequence[Spot], side: int = SIDE, least: float = 1e-6) -> tuple[Numbers, Numbers]:
     """Return the coordinates of a grid that holds every checkpoint and the trained weights, with a margin of a fifth."""
     axes = []
     for values in ([0.0, *(spot.x for spot in found)], [0.0, *(spot.y for spot in found)]):
         low, high = min(values), max(values)
         margin = 0.2 * max(high - low, least)
-        axes.append(np.linspace(low - margin, high + margin, SIDE))
+        axes.append(np.linspace(low - margin, high + margin, side))
     return axes[0], axes[1]

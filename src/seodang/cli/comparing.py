@@ -14,6 +14,7 @@ from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, comp
 from seodang.cli.display import duration, say_aside, score, write_json, write_lines
 from seodang.cli.layout import columns, padded, screen_width, table, width, wrapped
 from seodang.cli.training import Download, Quiet
+from seodang.core.errors import ConfigError
 from seodang.core.language import say
 
 CELLS = 40
@@ -37,6 +38,9 @@ def compare(
         "The folder of the comparison. Default: one below runs/, found again by the same command."))] = None,
     processes: Annotated[int | None, typer.Option("--processes", metavar="N", help=say(
         "Runs at a time. Default: as many as there are cores, one thread each; on a GPU one."))] = None,
+    search: Annotated[bool, typer.Option("--search", help=say(
+        "Search ranges, for example optimizer.lr=1e-4..1e-1, with Optuna (pip install 'seodang[search]')."))] = False,
+    trials: Annotated[int, typer.Option("--trials", metavar="N", help=say("How many runs a search makes."))] = 20,
     plugin: Plugin = None,
     download: Download = False,
     quiet: Quiet = False,
@@ -46,12 +50,16 @@ def compare(
     from seodang.comparison.comparing import compare_variants  # lazy: 0.2 s
     from seodang.comparison.variants import variants_of
 
-    variants, shared = variants_of(settings or [], paired, variant or [])
+    options: dict[str, Any] = {"data": data, "to": to, "processes": processes, "plugin": plugin}
     watch = Watch(sys.stderr if machine else sys.stdout, quiet)
     try:
         with environment(DOWNLOAD, "1" if download else None):
-            made = compare_variants(recipe, variants, shared, seeds=seeds, data=data, to=to, processes=processes,
-                                    plugin=plugin, begun=watch.begin, told=watch, say_aside=say_aside)  # fmt: skip
+            options |= {"begun": watch.begin, "told": watch, "say_aside": say_aside}
+            if search:
+                made = _searched(recipe, settings or [], trials, paired or bool(variant), options)
+            else:
+                variants, shared = variants_of(settings or [], paired, variant or [])
+                made = compare_variants(recipe, variants, shared, seeds=seeds, **options)
     except KeyboardInterrupt:
         raise typer.Exit(complain(_go_on(watch.folder), "KeyboardInterrupt", INTERRUPTED, machine)) from None
     if made.stopped_by is not None:
@@ -61,8 +69,27 @@ def compare(
         write_json({**made.found, "page": str(made.page)})
     else:
         write_lines(report(made.found, made.path))
+        if search and made.best:
+            print(say("Is it luck? {command}", command=_again(recipe, settings or [], made[made.best]["settings"])))
     if broken:
         raise typer.Exit(2)
+
+
+def _searched(recipe: str, words: list[str], trials: int, other: bool, options: Mapping[str, Any]) -> Any:
+    from seodang.comparison.searching import search, space_of
+
+    if other:
+        raise ConfigError("--search: takes ranges and lists, neither --paired nor --variant.")
+    return search(recipe, *space_of(words), trials=trials, **options)
+
+
+def _again(recipe: str, words: list[str], found: Mapping[str, Any]) -> str:
+    """Return the command that compares what was found with the recipe as it is, over several seeds."""
+    from seodang.cli.settings import toml_value
+
+    fixed = [word for word in words if word.partition("=")[0] not in found]
+    best = " ".join(f"{key}={value if isinstance(value, str) else toml_value(value)}" for key, value in found.items())
+    return " ".join(["seodang compare", recipe, *fixed, f"--variant recipe: --variant 'found: {best}' --seeds 5"])
 
 
 class Watch:
@@ -75,19 +102,26 @@ class Watch:
         self._ended = self._left = 0
         self._metric = ""
 
-    def begin(self, folder: Path, plan: Any, processes: int, left: int) -> None:
+    def begin(self, folder: Path, plan: Any, processes: int, left: int, count: int) -> None:
         self.folder, self._left, self._metric = folder, left, str(plan.facts["name"])
         self._began = time.monotonic()
-        done = len(plan.runs) - left
-        self._say(say("{title}: {variants} variants × {seeds} seeds; {processes} at a time, threads each: {threads}.",
-                      title=plan.title, variants=len(plan.variants), seeds=len(plan.seeds), processes=processes,
-                      threads=plan.threads))  # fmt: skip
+        values = {"title": plan.title, "processes": processes, "threads": plan.threads}
+        if "search" in plan.facts:
+            self._say(
+                say(
+                    "{title}: a search of {count} trials; {processes} at a time, threads each: {threads}.",
+                    count=count,
+                    **values,
+                )
+            )
+        else:
+            self._say(say("{title}: {variants} variants × {seeds} seeds; {processes} at a time, threads each: {threads}.",
+                          variants=len(plan.variants), seeds=len(plan.seeds), **values))  # fmt: skip
         for note in plan.notes:
             self._say(note)
-        if done:
-            self._say(
-                say("{done} of {count} runs have finished before; they are kept.", done=done, count=len(plan.runs))
-            )
+        if left < count:
+            done = count - left
+            self._say(say("{done} of {count} runs have finished before; they are kept.", done=done, count=count))
         self._say(say("Folder: {path}", path=folder))
 
     def __call__(self, outcome: Any) -> None:

@@ -90,25 +90,25 @@ def compare_variants(
     to: str | Path | None = None,
     processes: int | None = None,
     plugin: str | Path | None = None,
-    begun: Callable[[Path, Plan, int, int], object] = lambda folder, plan, processes, left: None,
+    begun: Callable[[Path, Plan, int, int, int], object] = lambda folder, plan, processes, left, count: None,
     told: Callable[[Outcome], object] = lambda outcome: None,
     say_aside: Callable[[str], object] = lambda text: None,
 ) -> Comparison:
-    """Compare variants; `begun` hears folder, plan, processes and how many runs are left, `told` how each of them ended."""
+    """Compare variants; `begun` hears folder, plan, processes, how many runs are left and of how many, `told` how each of them ended."""
     require_alone()
     if plugin:
         load_plugin(plugin)
     if processes is not None and processes < 1:
         raise ConfigError("--processes {count}: should be 1 or more.", count=processes)
-    plan = make_plan(recipe, variants, shared, seeds, data, lambda train: _threads(train, processes))
-    processes = processes or _processes(plan)
+    plan = make_plan(recipe, variants, shared, seeds, data, lambda train: threads_of(train, processes))
+    processes = processes or processes_of(plan)
     folder = (Path(to).expanduser() if to else plan.folder()).absolute()
     require_room(folder, plan)
     left = [run.name for run in plan.runs if finished(folder, run) is None]
     facts = check(plan) if left else dict(read_plan(folder).facts)
     plan = Plan(plan.title, plan.variants, plan.seeds, plan.runs, plan.notes, facts)
     begin(folder, plan)
-    begun(folder, plan, processes, len(left))
+    begun(folder, plan, processes, len(left), len(plan.runs))
     outcomes: dict[str, Outcome] = {}
 
     def hear(outcome: Outcome) -> None:
@@ -140,7 +140,7 @@ def _on_cpu(train: Train) -> bool:
     return train.device == "cpu" or (train.device == "auto" and not torch.cuda.is_available())
 
 
-def _threads(train: Train, processes: int | None) -> int | str:
+def threads_of(train: Train, processes: int | None) -> int | str:
     """Return the threads of each run: what the recipe says; else all runs at a time share the cores."""
     from seodang.training.devices import available_cores  # lazy: 1 s
 
@@ -149,7 +149,7 @@ def _threads(train: Train, processes: int | None) -> int | str:
     return 1 if processes is None else max(1, available_cores() // processes)
 
 
-def _processes(plan: Plan) -> int:
+def processes_of(plan: Plan) -> int:
     from seodang.training.devices import available_cores, wanted_devices  # lazy: 1 s
 
     if not all(_on_cpu(run.recipe.train) for run in plan.runs):

@@ -70,13 +70,15 @@ def _run(folder: Path, planned: PlannedRun, metric: str, outcome: Outcome | None
         "split": result["split"],
         "score": float(score) if _is_finite(score) else None,
         "message": "" if _is_finite(score) else say("its {name} is {value}", name=metric, value=score),
-        "validation": _validation(run, result["best_step"], metric),
+        "validation": validation(run, metric),
         "train_seconds": result["train_seconds"],
         "peak_memory_bytes": result["peak_memory_bytes"],
     }
 
 
-def _validation(run: RunFolder, step: int, metric: str) -> float | None:
+def validation(run: RunFolder, metric: str) -> float | None:
+    """Return the validation score of the checkpoint that a finished run kept."""
+    step = (run.result or {}).get("best_step")
     for event in run.events:
         if event["event"] == "evaluated" and event["step"] == step and event["split"] == "valid":
             value = event["scores"].get(metric)
@@ -90,11 +92,11 @@ def _is_finite(value: object) -> bool:
 
 def _row(variant: dict[str, Any], runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     count, mean, error = mean_of(_known(runs, "score"))
-    validation = mean_of(_known(runs, "validation"))
+    held_out = mean_of(_known(runs, "validation"))
     seconds = mean_of(_known(runs, "train_seconds"))
     memory = max(_known(runs, "peak_memory_bytes"), default=None)
     return {"name": variant["name"], "settings": dict(variant["settings"]), "count": count, "mean": mean,
-            "standard_error": error, "validation": validation._asdict(), "seconds": seconds._asdict(),
+            "standard_error": error, "validation": held_out._asdict(), "seconds": seconds._asdict(),
             "peak_memory_bytes": memory, "runs": list(runs)}  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from seodang.core.config import parse_override
 from seodang.core.errors import ConfigError
 
+RANGE = re.compile(r"([-+.\de]+?)\.\.([-+.\de]+)")
+"""A range of numbers, as a search has it: 1e-4..1e-1"""
 MOST = 200
 """Variants one comparison may have."""
 
@@ -32,10 +34,11 @@ def variants_of(words: Sequence[str], paired: bool, wholes: Sequence[str]) -> tu
     """
     shared: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
-    for word in words:
-        key, values, many = _split(word)
-        if key in shared or key in lists:
-            raise ConfigError("{key}: is given twice. Values to compare stand in one list: {key}=a,b,c", key=key)
+    for key, values, many in words_of(words):
+        if not many and isinstance(values[0], str) and RANGE.fullmatch(values[0]):
+            raise ConfigError(
+                "{key}={value}: is a range, and ranges are searched: add --search", key=key, value=values[0]
+            )
         if many:
             lists[key] = values
         else:
@@ -46,6 +49,20 @@ def variants_of(words: Sequence[str], paired: bool, wholes: Sequence[str]) -> tu
                               keys=", ".join(lists))  # fmt: skip
         return checked([_whole(text) for text in wholes]), shared
     return from_lists(lists, paired), shared
+
+
+def words_of(words: Sequence[str]) -> list[tuple[str, list[Any], bool]]:
+    """Return key, values, and whether they are a list, for each word; no key twice.
+
+    Raises: ConfigError
+    """
+    found: list[tuple[str, list[Any], bool]] = []
+    for word in words:
+        key, values, many = _split(word)
+        if any(key == other for other, _, _ in found):
+            raise ConfigError("{key}: is given twice. Values to compare stand in one list: {key}=a,b,c", key=key)
+        found.append((key, values, many))
+    return found
 
 
 def from_lists(lists: Mapping[str, Sequence[Any]], paired: bool = False) -> list[Variant]:
@@ -66,19 +83,19 @@ def from_lists(lists: Mapping[str, Sequence[Any]], paired: bool = False) -> list
         if key == "seed":
             raise ConfigError("seed: every variant is trained with the same seeds: --seeds 3. The first is seed=…")
     if not paired:
-        return checked([_named(dict(zip(lists, values, strict=True))) for values in product(*lists.values())])
+        return checked([named(dict(zip(lists, values, strict=True))) for values in product(*lists.values())])
     counts = {key: len(values) for key, values in lists.items()}
     if len(set(counts.values())) > 1:
         raise ConfigError("--paired: the lists should be equally long: {counts}.",
                           counts=", ".join(f"{key} {count}" for key, count in counts.items()))  # fmt: skip
-    return checked([_named(dict(zip(lists, values, strict=True))) for values in zip(*lists.values(), strict=True)])
+    return checked([named(dict(zip(lists, values, strict=True))) for values in zip(*lists.values(), strict=True)])
 
 
 def from_wholes(combinations: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -> list[Variant]:
     """Return variants for whole combinations, named by the mapping or by their settings."""
     if isinstance(combinations, Mapping):
         return checked([Variant(str(name), dict(settings)) for name, settings in combinations.items()])
-    return checked([_named(dict(settings)) for settings in combinations])
+    return checked([named(dict(settings)) for settings in combinations])
 
 
 def checked(variants: list[Variant]) -> list[Variant]:
@@ -147,10 +164,10 @@ def _whole(text: str) -> Variant:
     except ValueError as error:
         raise ConfigError("--variant '{text}': {reason}.", text=text, reason=error) from None
     settings = {".".join(keys): value for keys, value in pairs}
-    return Variant(name, settings) if name else _named(settings)
+    return Variant(name, settings) if name else named(settings)
 
 
-def _named(settings: dict[str, Any]) -> Variant:
+def named(settings: dict[str, Any]) -> Variant:
     """Name a variant by its settings: names by themselves, other values with the last word of their setting."""
     if not settings:
         return Variant("recipe", settings)

@@ -34,7 +34,7 @@ def landscape(
         "With a run: random (filter-normalised), or pca (of its checkpoints). auto: pca where there are enough."))] = "auto",
     split: Annotated[str, typer.Option("--split", metavar="SPLIT", help=say("With a run: whose loss."))] = "train",
     examples: Annotated[int, typer.Option("--examples", metavar="N", min=0, help=say(
-        "With a run: how many examples the loss is a mean over; 0 takes all."))] = 512,
+        "With a run: how many examples the loss is a mean over; 0 takes all."))] = 256,
     side: Annotated[int, typer.Option("--grid", metavar="N", min=3, max=401, help=say(
         "With a run: places along each side of the plane."))] = 41,
     reach: Annotated[float, typer.Option("--reach", metavar="R", min=1e-6, help=say(
@@ -137,17 +137,23 @@ def _lines(told: Table) -> list[str]:
 
 
 def _run(run: Run, wanted: dict[str, Any], to: Path | None, machine: bool) -> None:
-    import numpy as np  # lazy: 0.1 s
+    import numpy as np  # lazy: 1 s
+    import torch
 
     from seodang import api
     from seodang.training.checkpoint import Checkpoint
     from seodang.visualize.landscape import LEAST_FOR_PCA, loss_grid, mean_loss, pca_plane, random_plane, reach, spots
     from seodang.visualize.landscape_page import plane_figure, spots_table, write_landscape
 
+    threads = run.recipe.train.threads
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
     bundle, task = api.open_bundle(run)
     model = bundle.model
     checkpoints = [(int(path.name[5:]), Checkpoint.read(path).weights) for path in run.checkpoints]
     batches, count = _batches(run, bundle.record.facts, wanted["split"], wanted["examples"])
+    if bundle.record.facts.inputs.kind == "image":  # three times as fast on a CPU
+        model.to(memory_format=torch.channels_last)
     before = mean_loss(model, task, batches)
     enough = len(checkpoints) > LEAST_FOR_PCA
     if wanted["plane"] == "pca" or (wanted["plane"] == "auto" and enough):
@@ -200,7 +206,7 @@ def _batches(run: Run, facts: Any, split: str, most: int) -> tuple[list[Any], in
     """Return examples of the run's own data as it gives them without chance, in batches; and how many."""
     import torch  # lazy: 1 s
 
-    from seodang.data.dataset import datasets, generator
+    from seodang.data.dataset import datasets, generator, map_tensors
 
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
     data.adopt(facts)
@@ -214,4 +220,10 @@ def _batches(run: Run, facts: Any, split: str, most: int) -> tuple[list[Any], in
     rows = torch.arange(len(source))
     if 0 < most < len(source):
         rows = torch.randperm(len(source), generator=generator("landscape", split, len(source)))[:most].sort().values
-    return [source.batch(chunk, None) for chunk in rows.split(BATCH)], len(rows)
+    return [map_tensors(source.batch(chunk, None), _laid_out) for chunk in rows.split(BATCH)], len(rows)
+
+
+def _laid_out(field: Any) -> Any:
+    import torch  # lazy: 1 s
+
+    return field.contiguous(memory_format=torch.channels_last) if field.ndim == 4 else field

@@ -68,6 +68,8 @@ class Train(Config):
     """Compile each network with torch.compile."""
     clip: float | None = Field(None, gt=0)
     """Largest allowed norm of a network's gradient."""
+    clip_value: float | None = Field(None, gt=0)
+    """Largest allowed size of each number of the gradient: beyond it they are cut. Not together with clip."""
     average: float | None = Field(None, gt=0, lt=1)
     """Decay of the moving average of the weights; the average is what is evaluated and kept."""
     log_every: int = Field(20, gt=0)
@@ -93,6 +95,8 @@ class Train(Config):
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(say("give one length, not {count} ({names})", count=len(given), names=", ".join(given)))
+        if self.clip and self.clip_value:
+            raise ValueError(say("give clip (of the norm) or clip_value (of each number), not both"))
         for name, least in (
             ("batch_size", 1),
             ("devices", 1),

@@ -15,10 +15,11 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from seodang.core.config import Config
+from seodang.core.errors import ConfigError
 from seodang.core.language import say
 from seodang.core.registry import Registry
 from seodang.training.groups import give_shares, parameter_groups
-from seodang.training.schedules import Shape, schedule
+from seodang.training.schedules import Plateau, Shape, schedule
 
 
 class OptimizerConfig(Config):
@@ -39,22 +40,23 @@ class OptimizerConfig(Config):
     drop_at: tuple[float, ...] = ()
     """Shares of the run after which a step schedule drops; default 0.5 and 0.75."""
     drop: float = Field(0.1, gt=0, lt=1)
-    """What is left of the rate after each drop of a step schedule."""
+    """What is left of the rate after each drop of a step or plateau schedule."""
+    wait: int = Field(5, gt=0)
+    """Evaluations on the validation split without improvement after which a plateau schedule drops."""
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Self:
-        if self.schedule != "step":
-            for name in ("drop_at", "drop"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        say("{name} goes with schedule=step, not {schedule}", name=name, schedule=self.schedule)
-                    )
+        for name, shapes in (("drop_at", ("step",)), ("drop", ("step", "plateau")), ("wait", ("plateau",))):
+            changed = getattr(self, name) != type(self).model_fields[name].default
+            if changed and self.schedule not in shapes:
+                raise ValueError(say("{name} goes with schedule={shapes}, not {schedule}", name=name,
+                                     shapes="|".join(shapes), schedule=self.schedule))  # fmt: skip
         if any(not 0 < place < 1 for place in self.drop_at) or list(self.drop_at) != sorted(set(self.drop_at)):
             raise ValueError(say("drop_at={value}: shares of the run between 0 and 1, in rising order",
                                  value=list(self.drop_at)))  # fmt: skip
         if self.schedule == "exponential" and not self.final:
             raise ValueError(say("schedule=exponential falls to final times the rate: final must be above 0"))
-        if self.schedule in ("constant", "step") and self.final:
+        if self.schedule in ("constant", "step", "plateau") and self.final:
             raise ValueError(say("final={value} means nothing with schedule={schedule}", value=self.final,
                                  schedule=self.schedule))  # fmt: skip
         return self
@@ -67,6 +69,7 @@ class UpdateRule:
 
     def __init__(self, settings: OptimizerConfig) -> None:
         self.settings = settings
+        self.plateau = Plateau(settings.wait) if settings.schedule == "plateau" else None
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of `network`, in groups: with and without weight decay, by layer if rates differ."""
@@ -84,7 +87,31 @@ class UpdateRule:
             settings.schedule, step, progress, total, settings.warmup, settings.final,
             settings.drop_at or (0.5, 0.75), settings.drop,
         )  # fmt: skip
+        if self.plateau:
+            factor *= settings.drop**self.plateau.drops
         return settings.lr * factor
+
+    def expect(self, evaluated: bool) -> None:
+        """Refuse a plateau schedule in a run that is never `evaluated` on a validation split.
+
+        Raises: ConfigError
+        """
+        if self.plateau and not evaluated:
+            raise ConfigError("optimizer.schedule=plateau: drops the rate when the score on validation data no longer gets better, "
+                              "but this run has none: it needs a validation split, and train.evaluate_every above 0.")  # fmt: skip
+
+    def judge(self, scores: Mapping[str, float], monitor: tuple[str, str]) -> None:
+        """Take in the scores of an evaluation; `monitor` says which counts, and whether "min" or "max" is better."""
+        if self.plateau and monitor[0] in scores:
+            self.plateau.judge(scores[monitor[0]], monitor[1])
+
+    def state(self) -> dict[str, Any]:
+        """Return what must survive a resume."""
+        return self.plateau.state() if self.plateau else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if self.plateau:
+            self.plateau.restore(state)
 
 
 def fast(groups: Iterable[Mapping[str, Any]]) -> dict[str, bool]:

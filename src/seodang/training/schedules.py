@@ -1,16 +1,18 @@
 """Learning-rate schedules: pure functions from how far a run is to a share of the largest rate.
 
-There is no scheduler object and nothing to save: a resumed run computes the same rates again.
+There is no scheduler object and nothing to save: a resumed run computes the same rates again. Only a plateau has to
+remember something: the evaluations so far.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from seodang.core.recipe import Train
 
-Shape = Literal["constant", "linear", "cosine", "exponential", "step", "one-cycle"]
+Shape = Literal["constant", "linear", "cosine", "exponential", "step", "one-cycle", "plateau"]
 
 ONE_CYCLE_WARMUP = 0.3
 ONE_CYCLE_START = 1 / 25
@@ -30,6 +32,7 @@ def schedule(
         exponential  $f^p$
         step         `drop` to the power of how many of `drop_at` the run (warm-up included) has reached
         one-cycle    up from 1/25 over 30 % of the run (or `warmup`), then as cosine
+        plateau      1; `Plateau` multiplies it
 
     Source: linear and cosine without restarts, Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, eq. 5; step He et
     al. 2016, arXiv:1512.03385, sec. 3.4; exponential as in Smith 2017, arXiv:1506.01186, sec. 3.1 ("exp range");
@@ -47,7 +50,7 @@ def schedule(
         return start + (1 - start) * progress / share
     left = (progress - share) / (1 - share) if share < 1 else 1.0
     match shape:
-        case "constant":
+        case "constant" | "plateau":
             return 1.0
         case "linear":
             return 1 - (1 - final) * left
@@ -57,6 +60,34 @@ def schedule(
             return drop ** sum(progress >= place for place in drop_at)
         case _:
             return final + (1 - final) * (1 + math.cos(math.pi * left)) / 2
+
+
+class Plateau:
+    """How often the rate has dropped because the watched score no longer got better.
+
+    Source: "reduce on plateau", as He et al. 2016, arXiv:1512.03385, sec. 3.4 divide the rate "when the error plateaus".
+    """
+
+    def __init__(self, wait: int) -> None:
+        self.wait = wait
+        self.best: float | None = None
+        self.waited = self.drops = 0
+
+    def judge(self, value: float, mode: str) -> None:
+        """Take in the score of an evaluation, of which `mode` ("min" or "max") is better; NaN is never better."""
+        better = value == value and (self.best is None or (value > self.best if mode == "max" else value < self.best))
+        if better:
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.wait:
+            self.waited, self.drops = 0, self.drops + 1
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "drops": self.drops}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best, self.waited, self.drops = state["best"], state["waited"], state["drops"]
 
 
 def expected_steps(train: Train, examples: int | None) -> int | None:

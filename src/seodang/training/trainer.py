@@ -101,6 +101,7 @@ class Trainer:
         self.evaluate_every = evaluation_interval(train, self.loader)
         self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None
         self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
+        rule.expect("valid" in data.facts.sizes and self.evaluate_every > 0)
         self.window = Window()
         self.updates = Updates(self.model, self.view, task, self.networks, self.optimizers, devices, train)
         self.recovery = Recovery(run, train, self.updates, self.average, self.saver, self.window, task.counts)
@@ -203,6 +204,7 @@ class Trainer:
         self._scores = self.evaluate(self.split)
         self._evaluated_at = self.step
         improved = self.patience.judge(self._scores, self.step)
+        self.rule.judge(self._scores, self.task.monitor)
         self._tell(Evaluated(self.step, self.split, self._scores, improved, self._epoch()))
         if self.patience.exhausted:
             name = self.task.monitor[0]
@@ -247,6 +249,7 @@ class Trainer:
             "evaluated_at": self._evaluated_at,
             "scores": {name: value if isfinite(value) else str(value) for name, value in self._scores.items()},
             "patience": self.patience.state(),
+            "rule": self.rule.state(),
             "window": self.window.state(),
             "stream": self.stream.state(),
             "task": self.task.state(),
@@ -270,6 +273,7 @@ class Trainer:
         self._evaluated_at = state["evaluated_at"]
         self._scores = {name: float(value) for name, value in state["scores"].items()}
         self.patience.restore(state["patience"])
+        self.rule.restore(state.get("rule", {}))
         self.window.restore(state["window"], self.devices.device)
         self.stream.restore(state["stream"])
         self.task.restore(state["task"])

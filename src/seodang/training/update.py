@@ -192,6 +192,8 @@ class Updates:
         norm = self._norm(name, [weight.grad for weight in weights if weight.grad is not None], step)
         if self.train.clip:
             torch.nn.utils.clip_grads_with_norm_(weights, self.train.clip, norm, foreach=True)
+        if self.train.clip_value:
+            torch.nn.utils.clip_grad_value_(weights, self.train.clip_value, foreach=True)
         for group in optimizer.param_groups:
             group["lr"] = rate
         self._steps += 1

@@ -253,6 +253,8 @@ def fuzz(readers: Mapping[str, Any], inputs: Mapping[str, int], processes: int =
             refused[name] += refusals
             spent[name] += used
             failures += new
+            for failure in new if progress else ():
+                print(f"{failure.reader} --seed {failure.seed}: {failure.what:.300}", file=sys.stderr, flush=True)
             if grown > growth:
                 growth, largest = grown, name
         else:

@@ -171,9 +171,8 @@ def evaluation(
     sizes = dataset.facts.sizes
     split = split or ("test" if "test" in sizes else "valid" if "valid" in sizes else "train")
     if split not in sizes:
-        raise DataError(
-            "There is no split '{split}' in this data; it has {splits}.", split=split, splits=", ".join(sizes)
-        )
+        raise DataError("There is no split '{split}' in this data; it has {splits}.",
+                        split=split, splits=", ".join(sizes))  # fmt: skip
     devices = Devices(recipe.train)
     devices.precision = (opened.result or {}).get("precision", devices.precision)
     model = devices.place(bundle.model)
@@ -199,9 +198,8 @@ def _baseline(
     try:
         own.prepare()
     except SeodangError as error:
-        return None, [
-            say("No simple method stands beside it: the data of the run cannot be read. {error}", error=error)
-        ]
+        note = say("No simple method stands beside it: the data of the run cannot be read. {error}", error=error)
+        return None, [note]
     if own.facts.digest != trained_on.digest:
         return None, [say("No simple method stands beside it: the data of the run has changed since.")]
     return task.baseline(Beside(own, data, split), "test"), []

@@ -23,13 +23,11 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
     Raises: ConfigError naming the operation, before the update it is part of is applied
     """
-    memory: Any = torch.utils.deterministic
+    memory: Any = torch.utils.deterministic  # a module with a property, which mypy does not see
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for to repeat itself
     torch.use_deterministic_algorithms(wanted)
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # it finds reads of empty memory, at a price; we read none
-    )
+    memory.fill_uninitialized_memory = False  # it would find reads of empty memory, at a price
     try:
         yield
     except RuntimeError as error:

@@ -78,7 +78,7 @@ def compared(killed: tuple[Path, dict[Path, int]]) -> tuple[Path, str]:
     folder, _ = killed
     assert not (folder / "comparison.json").exists()
     result = CliRunner().invoke(app, ["compare", "digits-mlp", *WORDS, "--to", str(folder), "--processes", "1"])
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 0, result.stdout + result.stderr
     return folder, result.stdout
 
 

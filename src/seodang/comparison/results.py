@@ -193,6 +193,10 @@ def _notes(found: Mapping[str, Any], folder: Path, plan: Plan) -> list[str]:
             why = next((run["message"] for run in row["runs"] if run["score"] is None and run["message"]), "")
             notes.append(say("{variant}: {missing} of {count} runs have no score. {reason}", variant=row["name"],
                              missing=missing, count=len(row["runs"]), reason=why))  # fmt: skip
+        if stuck := [run["name"] for run in row["runs"] if run.get("kind") == "RunError"]:
+            notes.append(
+                say("To train such a run from its beginning, remove its folder: {path}", path=folder / stuck[0])
+            )
     return notes + _mixed(folder, plan)
 
 

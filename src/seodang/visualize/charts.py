@@ -256,7 +256,9 @@ def scatter(figure: Scatter, width: float = 520, height: float = 400) -> Drawing
                 body.append(element("circle", cx=frame.across(a), cy=frame.up(b), r=radius, fill=_colour(item, place),
                                     stroke=PAPER, stroke_width=1.2 if radius > 3 else 0.5,
                                     fill_opacity=0.9 if count <= 300 else 0.65))  # fmt: skip
-    return Drawing(frame.right + 18 if frame.right < width - 18 else width, frame.bottom + 44, joined(*body))
+    named = sum(39 + text_width(name) for name, _, _ in legend if name)
+    needed = max(frame.right + 18, min(named, width) if len(legend) > 1 else 0)
+    return Drawing(needed if needed < width - 18 else width, frame.bottom + 44, joined(*body))
 
 
 def _way(item: Series, code: str, frame: Frame) -> list[Markup]:

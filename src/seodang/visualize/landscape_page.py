@@ -73,7 +73,7 @@ def surface_figure(surface: Surface, ways: Sequence[Way]) -> Scatter:
                   for place, way in enumerate(ways))  # fmt: skip
     marks = [Series(say("start"), [surface.start[0]], [surface.start[1]], 7)]
     if surface.minima:
-        marks.append(Series(say("minimum"), [x for x, _ in surface.minima], [y for _, y in surface.minima], 4))
+        marks.append(Series(say("minimum"), [x for x, _ in surface.minima], [y for _, y in surface.minima], 6))
     about = say("{formula}. Dark is high, yellow low; lines of equal height are closer together where it is low. The dot is where "
                 "{steps} updates lead.", formula=plain(surface.formula), steps=max((len(way.points) - 1 for way in ways), default=0))  # fmt: skip
     return Scatter(

@@ -59,7 +59,7 @@ SURFACES = {
                 lambda x, y: x**2 - y**2, (-1.6, 0.01), (-2, 2, -2, 2), (), rates(0.05, 0.02, 0.05)),
         Surface("beale", "f = (1.5 − x + x y)^2 + (2.25 − x + x y^2)^2 + (2.625 − x + x y^3)^2",
                 "Beale 1958, \"On an iterative method for finding a local minimum of a function of more than one variable\"",
-                beale, (1.0, 1.5), (-0.5, 4.5, -2.0, 2.0), ((3.0, 0.5),), rates(0.01, 0.002, 0.2)),
+                beale, (1.0, 1.5), (-1.0, 4.5, -2.0, 2.0), ((3.0, 0.5),), rates(0.01, 0.002, 0.2)),
         Surface("himmelblau", "f = (x^2 + y − 11)^2 + (x + y^2 − 7)^2", "Himmelblau 1972, \"Applied nonlinear programming\"",
                 himmelblau, (-0.5, -1.0), (-5, 5, -5, 5),
                 ((3.0, 2.0), (-2.805118086952745, 3.131312518250573), (-3.779310253377747, -3.283185991286170),

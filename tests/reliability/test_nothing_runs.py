@@ -340,6 +340,12 @@ def test_a_picture_at_the_limit_is_read_and_a_cut_one_is_not(tmp_path: Path) -> 
                 load_one(tmp_path / "y", inputs)
 
 
+def test_a_colour_space_that_takes_seconds_is_refused(tmp_path: Path) -> None:
+    Image.new("LAB", (9, 9)).save(tmp_path / "x.tif")
+    with pytest.raises(DataError, match="save it as RGB"):
+        load_one(tmp_path / "x.tif", ImageInputs(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.5,) * 3))
+
+
 def tar_of(members: list[tuple[str, bytes, bytes, str]], mode: str = "gz") -> bytes:
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode=f"w:{mode}", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]

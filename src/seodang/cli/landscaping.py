@@ -17,8 +17,6 @@ from seodang.core.language import say
 
 if TYPE_CHECKING:
     from seodang.api import Run
-    from seodang.visualize.figure import Table
-    from seodang.visualize.surfaces import Surface, Way
 
 DEFAULT_RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
 BATCH = 256
@@ -74,7 +72,7 @@ def landscape(
 # --------------------------------------------------------------------------------------------- surfaces
 
 
-def _surface(surface: Surface, settings: list[str], steps: int, to: Path | None, machine: bool) -> None:
+def _surface(surface: Any, settings: list[str], steps: int, to: Path | None, machine: bool) -> None:
     from seodang.core.run import runs_folder
     from seodang.visualize.landscape_page import surface_figure, ways_table, write_landscape  # lazy: 1 s
 
@@ -115,7 +113,7 @@ def _rules(settings: list[str]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, changes) for name in dict.fromkeys(names)]
 
 
-def _way(surface: Surface, name: str, changes: dict[str, Any], steps: int) -> Way:
+def _way(surface: Any, name: str, changes: dict[str, Any], steps: int) -> Any:
     from seodang.core.recipe import Choice
     from seodang.training.optim import optimizers
     from seodang.visualize.surfaces import descend
@@ -128,7 +126,7 @@ def _way(surface: Surface, name: str, changes: dict[str, Any], steps: int) -> Wa
     return descend(surface, name, rule.build, lambda step: rule.rate(step, step / steps, steps), steps)
 
 
-def _lines(told: Table) -> list[str]:
+def _lines(told: Any) -> list[str]:
     numeric = [place for place, column in enumerate(told.columns) if column.number]
     return table([column.name for column in told.columns], told.rows, numeric=numeric)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from seodang.core.blocks import Content
+from seodang.core.blocks import BLOCK, Content
 from seodang.core.errors import RunError, WeightsError
 from seodang.core.files import read_manifest, write_folder
 from seodang.core.run import read_checkpoint
@@ -178,8 +178,10 @@ class Contents:
 
     def files(self, stage: Stage | None) -> dict[str, Content]:
         """Return the files: copied to `stage`, or as they are, which is to be written before the next update."""
-        packed = {name: stage.hold(name, tensors) if stage else tensor_parts(tensors)
-                  for name, tensors in self._tensors.items()}  # fmt: skip
+        packed: dict[str, Content] = {name: stage.hold(name, tensors) if stage else tensor_parts(tensors)
+                                      for name, tensors in self._tensors.items()}  # fmt: skip
+        if stage is None and self.size < BLOCK:
+            packed = {name: b"".join(parts) for name, parts in packed.items()}  # type: ignore[arg-type]
         return {WEIGHTS: packed[WEIGHTS], SETTINGS: self._settings, OPTIMIZER: packed[OPTIMIZER],
                 RANDOM: packed[RANDOM], STATE: self._state}  # fmt: skip
 

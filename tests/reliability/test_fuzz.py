@@ -120,7 +120,7 @@ def test_a_reader_that_does_wrong_is_caught(misdeed: Callable[[bytes], None], mo
     rare = 32 if misdeed is gobbles else 4
     monkeypatch.setattr(fuzzing, "SECONDS", 20.0 if misdeed is gobbles else 0.5)
     monkeypatch.setattr(fuzzing, "WARM", 0)
-    monkeypatch.setattr(fuzzing, "STUCK", 2.0)
+    monkeypatch.setattr(fuzzing, "STUCK", 2.0 if misdeed is waits else 60.0)
     report = fuzz({"wrong": make}, {"wrong": 70 if misdeed is gobbles else 12}, processes=1)
     assert report.failures
     assert MISDEEDS[misdeed] in report.failures[0].what

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import shutil
 import signal
@@ -167,3 +169,12 @@ def test_a_small_shared_memory_is_no_obstacle() -> None:
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"needs a user who may mount: {done.stderr.strip()[-100:]}")
     assert done.stdout.strip() == "128", done.stderr[-2000:]
+
+
+def test_workers_end_with_their_epoch_and_their_run(tmp_path: Path) -> None:
+    """PyTorch waits 5 s for each worker of a loader that is garbage by the time it is collected."""
+    began = time.monotonic()
+    sd.train(RECIPE, run=tmp_path / "run", train={"workers": 2, "steps": 36})
+    assert not multiprocessing.active_children()
+    gc.collect()
+    assert time.monotonic() - began < 9

@@ -175,7 +175,7 @@ class Loader:
         self.examples, self.seed, self.rank, self.world = examples, seed, rank, world
         self.batch_size, self.workers, self.timeout = min(batch_size, len(examples)), workers, timeout
         self.epoch = self.index = 0
-        self._iterator: Iterator[Batch] | None = None
+        self._iterator: Delivery | Iterator[Batch] | None = None
         self._sample: Batch | None = None
 
     def __len__(self) -> int:
@@ -192,8 +192,15 @@ class Loader:
         batch = next(self._iterator)
         self.index += 1
         if self.index == len(self):
-            self.epoch, self.index, self._iterator = self.epoch + 1, 0, None
+            self.end()
+            self.epoch, self.index = self.epoch + 1, 0
         return batch
+
+    def end(self) -> None:
+        """End the worker processes, if there are any; the position stays."""
+        if isinstance(self._iterator, Delivery):
+            self._iterator.end()
+        self._iterator = None
 
     def peek(self) -> Batch:
         """Return the first batch of the first epoch, without taking it."""
@@ -221,7 +228,8 @@ class Loader:
         return {"epoch": self.epoch, "index": self.index}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.epoch, self.index, self._iterator = state["epoch"], state["index"], None
+        self.end()
+        self.epoch, self.index = state["epoch"], state["index"]
 
     def _epoch(self, epoch: int, start: int, workers: int) -> Iterator[Batch]:
         plan = [(epoch, index, chunk) for index, chunk in enumerate(self._chunks(epoch))][start:]

@@ -11,6 +11,7 @@ import signal
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -60,6 +61,9 @@ class Delivery:
         source = _Source(self)
         with _deaths_unheard():
             self._batches: Any = iter(DataLoader(source, batch_size=None, num_workers=workers, timeout=POLL, **options))
+        # whoever forgets to call it: by itself PyTorch waits 5 s for each worker of a loader that is garbage
+        self.end = weakref.finalize(self, _end, self._batches._workers)  # type: ignore[attr-defined]
+        """End the workers, the stopped ones too."""
 
     def __iter__(self) -> Self:
         return self
@@ -72,13 +76,6 @@ class Delivery:
         except BaseException:
             self.end()
             raise
-
-    def end(self) -> None:
-        """End the workers, the stopped ones too."""
-        for process in self._batches._workers:
-            process.kill()
-        for process in self._batches._workers:
-            process.join(POLL)
 
     def _next(self) -> Any:
         until = time.monotonic() + self.timeout
@@ -142,6 +139,13 @@ class Delivery:
     def _slot(self, worker: int, slot: int) -> memoryview:
         begin = (worker * SLOTS + slot) * self.slot
         return memoryview(self.memory)[begin : begin + self.slot]
+
+
+def _end(workers: Sequence[Any]) -> None:
+    for process in workers:
+        process.kill()
+    for process in workers:
+        process.join(POLL)
 
 
 class _Source:

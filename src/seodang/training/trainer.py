@@ -50,8 +50,7 @@ class Trainer:
         verify: the first batch forward              a broken task fails now; what an update costs is counted
         evaluate                                     step 0: what chance looks like
         for each update:
-            take a batch, cut in micro-batches
-            make the update                          update.py: all of it, or nothing if a number is not finite
+            take a batch, make the update            update.py: all of it, or nothing if a number is not finite
             average the weights
             task.after_step
             Stepped                                  every `log_every`; one host sync
@@ -130,6 +129,8 @@ class Trainer:
             raise
         finally:
             self.saver.close()
+            if self.loader:
+                self.loader.end()
 
     def _reached_the_end(self) -> bool:
         """Train and finish; return False if a number that is not finite led back to a checkpoint."""

@@ -24,7 +24,7 @@ demo: $(STAMP)  ## train a digit reader, look at its report, read a digit from a
 	@$(BIN)/python -m seodang predict "$$(ls -dt runs/*-digits-cnn-*/ | head -1)" runs/digit.png
 
 test: $(STAMP)  ## the whole suite (12 minutes at most on two cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

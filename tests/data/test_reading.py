@@ -153,6 +153,11 @@ def test_vectors_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
             read_input(VECTOR, text)
 
 
+def test_a_home_nobody_has_is_no_file() -> None:
+    with pytest.raises(DataError):
+        read_input(TABLE, "~nobody-of-this-name/x.csv")
+
+
 def test_other_kinds_are_not_read_here() -> None:
     with pytest.raises(DataError, match="cannot be read as tokens"):
         read_input(TokenInputs(vocab_size=4, length=4), "hello")

@@ -51,7 +51,7 @@ FILES = {str(path.relative_to(SOURCE)): path for path in sorted(SOURCE.rglob("*.
 
 AUDITED = {
     "deploy/sandbox.py": {"torch.load", "subprocess.run", "ctypes"},
-    "training/launch.py": {"subprocess.Popen"},
+    "training/launch.py": {"subprocess.Popen", "ctypes"},
     "cli/measuring.py": {"subprocess.run"},
     "core/registry.py": {"importlib.import_module", "importlib.util.module_from_spec", "loader.exec_module"},
     "comparison/running.py": {"subprocess.Popen"},

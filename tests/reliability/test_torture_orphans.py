@@ -72,7 +72,7 @@ def test_a_stop_sent_to_every_process_leaves_the_workers_to_the_run(
     loader._iterator = iterator = loader._epoch(0, 0, 2)
     if not delay:
         next(loader)
-    workers = iterator._workers  # type: ignore[attr-defined]
+    workers = iterator._batches._workers  # type: ignore[attr-defined]
     subprocess.run(["kill", f"-{number}", *(str(worker.pid) for worker in workers)], check=True)
     while loader.epoch == 0:
         next(loader)
@@ -85,7 +85,7 @@ def test_a_run_can_end_its_workers() -> None:
     examples = MemoryExamples(TableBatch, torch.zeros(64, 2), torch.zeros(64))
     loader = Loader(examples, 4, 0, workers=1)
     next(loader)
-    (worker,) = loader._iterator._workers  # type: ignore[union-attr]
+    (worker,) = loader._iterator._batches._workers  # type: ignore[union-attr]
     worker.terminate()
     worker.join(5)
     assert worker.exitcode == 0

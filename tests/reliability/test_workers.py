@@ -173,8 +173,9 @@ def test_a_small_shared_memory_is_no_obstacle() -> None:
 
 def test_workers_end_with_their_epoch_and_their_run(tmp_path: Path) -> None:
     """PyTorch waits 5 s for each worker of a loader that is garbage by the time it is collected."""
+    before = set(multiprocessing.active_children())  # a test before this one may have left some to the collector
     began = time.monotonic()
     sd.train(RECIPE, run=tmp_path / "run", train={"workers": 2, "steps": 36})
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
     gc.collect()
     assert time.monotonic() - began < 9

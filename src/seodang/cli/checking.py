@@ -12,6 +12,7 @@ from seodang.cli.display import byte_count, write_json, write_lines
 from seodang.cli.layout import columns, screen_width
 from seodang.core.errors import ConfigError, WeightsError
 from seodang.core.language import say
+from seodang.core.places import expanded
 
 GOOD, BAD = "✓", "✗"
 
@@ -54,7 +55,7 @@ def check(
     if target is None and data is None:
         check_machine(machine)
     elif target is not None and _is_folder(target):
-        check_weights(Path(target).expanduser(), machine)
+        check_weights(expanded(target), machine)
     elif target is not None and data is None:
         check_recipe(target, settings or [], machine)
     elif target is not None:
@@ -70,7 +71,7 @@ def _require_recipe(target: str | None, settings: list[str] | None, data: str | 
 def _is_folder(target: str) -> bool:
     from seodang.core.shipped import recipe_names
 
-    return target not in recipe_names() and (Path(target).expanduser().is_dir() or target.rstrip("/") != target)
+    return target not in recipe_names() and (expanded(target).is_dir() or target.rstrip("/") != target)
 
 
 def check_recipe(name: str, settings: list[str], machine: bool) -> None:
@@ -134,7 +135,7 @@ def check_data(path: str, settings: list[str], machine: bool) -> int:
     from seodang.data.inspect import inspect  # lazy: 1 s
 
     values = {keys[-1]: value for keys, value in map(parse_override, settings)}
-    findings = list(inspect(Path(path).expanduser(), values))
+    findings = list(inspect(expanded(path), values))
     wrong = any(finding.level == "error" for finding in findings)
     if machine:
         write_json({"data": path, "ok": not wrong, "findings": [finding._asdict() for finding in findings]})

@@ -13,6 +13,7 @@ from seodang.cli.layout import screen_width, table, wrapped
 from seodang.cli.training import Download
 from seodang.core.errors import ConfigError
 from seodang.core.language import say
+from seodang.core.places import expanded
 
 ROWS = 16
 BAR = 32
@@ -42,7 +43,7 @@ def find_lr(
         raise ConfigError("--chart {path}: the curve is drawn as SVG; name a file that ends in .svg.", path=chart)
     with environment(DOWNLOAD, "1" if download else None):
         resolved, notes = api.read_recipe(recipe, data, settings or [])
-        path = Path(chart).expanduser() if chart else runs_folder() / f"find-lr-{resolved.name}.svg"
+        path = expanded(chart) if chart else runs_folder() / f"find-lr-{resolved.name}.svg"
         for note in notes:
             say_aside(note)
         found = find_rate(resolved, low, high, steps)

@@ -14,6 +14,7 @@ from seodang.cli.layout import table
 from seodang.cli.training import Download
 from seodang.core.errors import ConfigError, DataError, SeodangError, UnknownName, nearest
 from seodang.core.language import say
+from seodang.core.places import expanded
 
 if TYPE_CHECKING:
     from seodang.api import Run
@@ -48,11 +49,11 @@ def landscape(
     load(plugin)
     from seodang.visualize.surfaces import SURFACES  # lazy: 1 s
 
-    folder = Path(to).expanduser() if to else None
+    folder = expanded(to) if to else None
     if what in SURFACES:
         _surface(SURFACES[what], settings or [], steps, folder, machine)
         return
-    if not Path(what).expanduser().exists():
+    if not expanded(what).exists():
         raise UnknownName("'{name}' is neither a surface nor a run.{suggestion} Surfaces: {known}.", name=what,
                           suggestion=nearest(what, SURFACES), known=", ".join(SURFACES))  # fmt: skip
     if settings:
@@ -60,7 +61,7 @@ def landscape(
     from seodang import api  # lazy: 1 s
 
     with environment(DOWNLOAD, "1" if download else None):
-        run = api.open_run(Path(what).expanduser())
+        run = api.open_run(expanded(what))
         _run(
             run,
             {"plane": plane, "split": split, "examples": examples, "side": side, "reach": reach, "seed": seed},

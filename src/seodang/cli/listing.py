@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,6 +16,7 @@ from seodang.cli.optimizing import optimizer_part
 from seodang.cli.settings import settings_of, toml_value
 from seodang.core.errors import SeodangError, UnknownName, nearest
 from seodang.core.language import say, translated
+from seodang.core.places import expanded
 
 if TYPE_CHECKING:
     from seodang.core.registry import Entry
@@ -96,7 +96,7 @@ def show(
 def _matches(name: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
     from seodang.core.shipped import recipe_names
 
-    if name in recipe_names() or name.endswith(".toml") or Path(name).expanduser().exists():
+    if name in recipe_names() or name.endswith(".toml") or expanded(name).exists():
         yield recipe_page(name)
     from seodang.training.resolve import registry_of  # lazy: 1 s
 

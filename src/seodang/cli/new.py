@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,6 +13,7 @@ from seodang.cli.layout import wrapped
 from seodang.cli.settings import DECIDED_BY_DATA, Setting, settings_of, toml_key, toml_value
 from seodang.core.errors import ConfigError
 from seodang.core.language import say, translated
+from seodang.core.places import expanded
 
 LINE = 110
 SECTIONS = ("model", "data", "task", "optimizer")
@@ -31,7 +31,7 @@ def new(
     from seodang.core.files import write
     from seodang.training.resolve import read_recipe  # lazy: 1 s
 
-    path = Path(name).expanduser()
+    path = expanded(name)
     path = path if path.suffix == ".toml" else path.with_name(f"{path.name}.toml")
     if path.exists():
         raise ConfigError("{path}: is there already, and nothing is overwritten. Choose another name.", path=path)

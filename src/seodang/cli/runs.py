@@ -12,6 +12,7 @@ from seodang.cli.display import scores, write_json, write_lines
 from seodang.cli.layout import table
 from seodang.core.errors import SeodangError
 from seodang.core.language import say
+from seodang.core.places import expanded
 
 if TYPE_CHECKING:
     from seodang.core.run import RunFolder
@@ -23,11 +24,10 @@ def runs(
     machine: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
-    from pathlib import Path
 
     from seodang.core.run import all_runs, runs_folder
 
-    place = Path(folder).expanduser() if folder else runs_folder()
+    place = expanded(folder) if folder else runs_folder()
     rows = [run_row(run) for run in all_runs(place)]
     if machine:
         write_json(rows)

@@ -15,6 +15,7 @@ from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, Sett
 from seodang.cli.display import byte_count, duration, score, write_json
 from seodang.cli.layout import columns, screen_width, wrapped
 from seodang.core.language import say, translated
+from seodang.core.places import expanded
 
 if TYPE_CHECKING:
     from seodang.api import Run
@@ -47,7 +48,7 @@ def train(
 
     with environment(DOWNLOAD, "1" if download else None):
         resolved, notes = api.read_recipe(recipe, data, settings or [])
-        path = Path(run).expanduser() if run else None if api.in_process_group() else new_run_path(resolved.name)
+        path = expanded(run) if run else None if api.in_process_group() else new_run_path(resolved.name)
         heading = [*notes, say("Run: {path}", path=path)]
         _introduce(resolved, quiet, machine)
         with watched(heading, path, quiet, machine) as console:
@@ -70,7 +71,7 @@ def resume(
     load(plugin)
     from seodang import api  # lazy: 0.1 s
 
-    opened = api.open_run(Path(run).expanduser())
+    opened = api.open_run(expanded(run))
     _introduce(opened.recipe, quiet, machine)
     heading = [say("Run: {path}", path=opened.path)]
     with environment(DOWNLOAD, "1" if download else None), watched(heading, opened.path, quiet, machine) as console:

@@ -13,6 +13,7 @@ from seodang.cli.display import score, write_json, write_lines
 from seodang.cli.layout import table
 from seodang.core.errors import ConfigError
 from seodang.core.language import say, translated
+from seodang.core.places import expanded
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run."))]
 ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run, a checkpoint or a bundle."))]
@@ -36,7 +37,7 @@ def evaluate(
     from seodang import api  # lazy: 1 s
 
     with environment(DOWNLOAD, "1" if download else None):
-        found = api.evaluation(Path(run).expanduser(), data=data, split=split, settings=_data_settings(settings or []))
+        found = api.evaluation(expanded(run), data=data, split=split, settings=_data_settings(settings or []))
     if machine:
         write_json({"run": run, **found})
         return
@@ -94,7 +95,7 @@ def predict(
     given = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     options |= {name: value for name, value in given.items() if value is not None}
     stream = _Stream(words[0] if words else "") if len(words) < 2 and not machine else None
-    answers = api.predict(Path(run).expanduser(), *words, stream=stream, **options)
+    answers = api.predict(expanded(run), *words, stream=stream, **options)
     if stream and stream.used:
         print()
         return
@@ -152,7 +153,7 @@ def look(
     words = [*(inputs or []), *(given or []), *([f"target={target}"] if target is not None else [])]
     if target is not None and words[0] != "steps":
         raise ConfigError("--target goes with steps: seodang look RUN steps --target ANSWER")
-    pictures = api.look(Path(run).expanduser(), *words, to=Path(to).expanduser() if to else None)
+    pictures = api.look(expanded(run), *words, to=expanded(to) if to else None)
     if machine:
         write_json({"run": run, "pictures": [str(path) for path in pictures]})
     else:
@@ -172,7 +173,7 @@ def export(
     load(plugin)
     from seodang import api  # lazy: 1 s
 
-    written = api.export(Path(run).expanduser(), to, Path(path).expanduser() if path else None)
+    written = api.export(expanded(run), to, expanded(path) if path else None)
     write_json({"run": run, "format": to, "path": str(written)}) if machine else print(written)
 
 
@@ -193,7 +194,7 @@ def import_(
     values: dict[str, Any] = {}
     for word in settings or []:
         override(values, *parse_override(word))
-    notes = import_weights(Path(file).expanduser(), name, Path(to).expanduser(), values)
+    notes = import_weights(expanded(file), name, expanded(to), values)
     if machine:
         write_json({"file": file, "model": name, "path": to, "notes": notes})
     else:

@@ -13,6 +13,7 @@ from seodang.comparison.running import Outcome, require_alone, run_all
 from seodang.comparison.variants import Variant, from_lists, from_wholes
 from seodang.core.errors import ConfigError
 from seodang.core.files import write
+from seodang.core.places import expanded
 from seodang.core.recipe import Recipe, Train
 from seodang.core.registry import load_plugin
 
@@ -102,7 +103,7 @@ def compare_variants(
         raise ConfigError("--processes {count}: should be 1 or more.", count=processes)
     plan = make_plan(recipe, variants, shared, seeds, data, lambda train: threads_of(train, processes))
     processes = processes or processes_of(plan)
-    folder = (Path(to).expanduser() if to else plan.folder()).absolute()
+    folder = (expanded(to) if to else plan.folder()).absolute()
     require_room(folder, plan)
     left = [run.name for run in plan.runs if finished(folder, run) is None]
     facts = check(plan) if left else dict(read_plan(folder).facts)

@@ -19,6 +19,7 @@ from seodang.comparison.running import Outcome, require_alone, run_all
 from seodang.comparison.variants import RANGE, Variant, named, slug, words_of
 from seodang.core.config import parse_override
 from seodang.core.errors import ConfigError, MissingExtra, RunError
+from seodang.core.places import expanded
 from seodang.core.recipe import Recipe
 from seodang.core.registry import load_plugin
 from seodang.core.run import runs_folder
@@ -98,9 +99,7 @@ def search(
             "A search chooses by the validation part, and this data has none. Set one aside, for example data.valid=0.15"
         )
     at_a_time = processes or processes_of(corners)
-    folder = (
-        Path(to).expanduser() if to else runs_folder() / f"search-{slug(corners.title)}-{corners.digest()}"
-    ).absolute()
+    folder = (expanded(to) if to else runs_folder() / f"search-{slug(corners.title)}-{corners.digest()}").absolute()
     _require_room(folder, corners)
     trial_plan = _Trials(optuna, folder, facts, space, planned, corners)
 

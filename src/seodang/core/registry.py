@@ -19,6 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from seodang.core.config import Config
 from seodang.core.errors import ConfigError, SeodangError, UnknownName, nearest
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.core.recipe import Choice
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ def load_plugin(path: str | Path) -> None:
 
     Only ever called with a path the user typed (``--plugin``); nothing in a recipe or bundle gets here.
     """
-    path = Path(path).expanduser().resolve()
+    path = expanded(path).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise SeodangError("{path}: a plug-in is one Python file, and this is not one.", path=path)
     name = f"seodang_plugin_{path.stem}"

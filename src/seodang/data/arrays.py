@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, ImageInputs, Inputs, Target, VectorInputs
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.data.array_reading import Arrays, check_arrays, read_arrays
 from seodang.data.augment import Augment
 from seodang.data.baselines import scores_of_simple_methods
@@ -57,7 +57,7 @@ class ArrayData(Dataset):
         """
         if not self.settings.path:
             raise ConfigError("data.path: is missing. Say which file: --data arrays.npz")
-        path = Path(self.settings.path).expanduser()
+        path = expanded(self.settings.path)
         self._source = shown(path)
         arrays = read_arrays(path)
         refuse(check_arrays(arrays, self._source), self._source)

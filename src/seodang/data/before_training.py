@@ -20,6 +20,7 @@ from seodang import __version__
 from seodang.core.errors import DiskError
 from seodang.core.files import digest, file_digest, make_folders, write
 from seodang.core.language import language, say
+from seodang.core.places import expanded
 from seodang.data.dataset import Dataset, MemoryExamples
 from seodang.data.download import cache_folder
 from seodang.data.finding import Finding, refuse, shown
@@ -40,7 +41,7 @@ def look_over(data: Dataset, tell: Callable[[str], None]) -> list[Finding]:
     """
     if data.findings is not None or not reads(data.settings):
         return data.findings or []
-    path = Path(data.settings.path).expanduser().absolute()  # type: ignore[attr-defined]
+    path = expanded(data.settings.path).absolute()  # type: ignore[attr-defined]
     kept = cache_folder() / "checks" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.json"
     size, mark = fingerprint_of(path, data)
     findings = _kept(kept, mark)

@@ -22,6 +22,8 @@ FORMAT_OF = {".jp": "JPEG", ".jf": "JPEG", ".pn": "PNG", ".we": "WEBP", ".gi": "
              ".pp": "PPM", ".pg": "PPM", ".pb": "PPM", ".pnm": "PPM"}  # fmt: skip
 LARGEST_FILE = 400_000_000
 LARGEST_PIXELS = 50_000_000
+LARGEST_WEBP_PIXELS = 30_000_000
+"""Its decoder holds a picture four times over."""
 STRIP_PIXELS = 1 << 20
 """Pixels of a picture that are brought to 8 bits at once."""
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
@@ -152,9 +154,10 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> n
 def _opened(source: Path | io.BytesIO) -> Iterator[Image.Image]:
     try:
         with Image.open(source, formats=FORMATS) as image:
-            if image.width * image.height > LARGEST_PIXELS:
+            limit = LARGEST_WEBP_PIXELS if image.format == "WEBP" else LARGEST_PIXELS
+            if image.width * image.height > limit:
                 raise Unreadable(say("has {width} × {height} pixels, more than {limit:,} in all",
-                                     width=image.width, height=image.height, limit=LARGEST_PIXELS))  # fmt: skip
+                                     width=image.width, height=image.height, limit=limit))  # fmt: skip
             if image.mode == "LAB":  # its conversion takes seconds where others take a tenth of one
                 raise Unreadable(say("is in the colour space LAB, which is not read; save it as RGB"))
             yield image

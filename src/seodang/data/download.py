@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from seodang.core.errors import DataError
 from seodang.core.files import digest, make_folders, write
 from seodang.core.language import say
+from seodang.core.places import expanded
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20
@@ -50,7 +51,7 @@ def data_folder() -> Path | None:
     named = os.environ.get("SEODANG_DATA")
     if not named:
         return None
-    path = Path(named).expanduser()
+    path = expanded(named)
     if not path.is_dir():
         raise DataError("SEODANG_DATA={path}: is not a folder. Correct it, or unset it.", path=named)
     return path
@@ -59,8 +60,8 @@ def data_folder() -> Path | None:
 def cache_folder() -> Path:
     """Return where downloads are kept: `SEODANG_CACHE`, else ``~/.cache/seodang``."""
     if named := os.environ.get("SEODANG_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seodang"
+        return expanded(named)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "seodang"
 
 
 def find_files(dataset: str, files: Sequence[Official], folders: Sequence[str] = ()) -> dict[str, bytes]:

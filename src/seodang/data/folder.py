@@ -14,6 +14,7 @@ from torch import Tensor
 from seodang.core.errors import ConfigError, DataError, nearest
 from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.data.augment import Augment
 from seodang.data.dataset import Dataset, Examples, datasets
 from seodang.data.decoding import Header, Unreadable
@@ -68,7 +69,7 @@ class Folder(Dataset):
         """
         if not self.settings.path:
             raise ConfigError("data.path: is missing. Say which folder: --data photos/")
-        root = Path(self.settings.path).expanduser()
+        root = expanded(self.settings.path)
         layout = lay_out(root)
         refuse(layout.findings, root)
         self._notes, self._skipped = list(layout.notes), list[str]()

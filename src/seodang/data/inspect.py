@@ -12,6 +12,7 @@ from typing import Any
 from seodang.core.config import Config
 from seodang.core.errors import DataError, SeodangError
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.data.arrays import ArraysConfig
 from seodang.data.check_arrays import check_array_file
 from seodang.data.check_pictures import check_pictures
@@ -37,7 +38,7 @@ def inspect(path: Path, settings: Mapping[str, Any] | None = None) -> list[Findi
 
     Raises: DataError if there is nothing at `path` or nobody knows what it is; ConfigError for a wrong setting.
     """
-    path = path.expanduser()
+    path = expanded(path)
     values = {**(settings or {}), "path": str(path)}
     if path.is_symlink() and not path.exists():
         return [Finding("error", shown(path), say("is a link that leads nowhere. Mend it or take it away."))]
@@ -57,7 +58,7 @@ def reads(settings: Config) -> bool:
 
 def findings_of(settings: Config) -> list[Finding]:
     """Return all findings about what a dataset with these settings would read, errors first."""
-    path = Path(settings.path).expanduser()  # type: ignore[attr-defined]
+    path = expanded(settings.path)  # type: ignore[attr-defined]
     try:
         found = CHECKS[type(settings)](path, settings)
     except DataError as error:  # so wrong that nothing more can be said

@@ -14,6 +14,7 @@ from torch import Tensor
 from seodang.core.errors import DataError, nearest
 from seodang.core.inputs import Column, ImageInputs, Inputs, TableInputs, VectorInputs
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.core.strict import Refused, parse_json, read_regular
 from seodang.data.array_reading import read_array, read_arrays
 from seodang.data.columns import encode
@@ -46,7 +47,7 @@ def read_inputs(inputs: Inputs, text: str) -> Tensor:
     Raises: DataError
     """
     if isinstance(inputs, ImageInputs):
-        return _picture(inputs, Path(text).expanduser())[None]
+        return _picture(inputs, expanded(text))[None]
     if isinstance(inputs, TableInputs):
         table = table_of(inputs, text)
         return torch.from_numpy(encode(inputs.columns, table)[0])
@@ -69,7 +70,7 @@ def _picture(inputs: ImageInputs, path: Path) -> Tensor:
 
 def table_of(inputs: TableInputs, text: str) -> RawTable:
     """Return what a person wrote or named as a table with the columns of `inputs`."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if table_suffix(path) in SUFFIXES and "=" not in text and not text.lstrip().startswith(("{", "[")):
         return _table_file(inputs, path)
     if text.lstrip().startswith(("{", "[")):
@@ -173,7 +174,7 @@ def _described(column: Column) -> str:
 
 
 def _vectors(inputs: VectorInputs, text: str) -> np.ndarray:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.suffix == ".npz":
         rows = next(iter(read_arrays(path).inputs.values()))
     elif path.suffix == ".npy":

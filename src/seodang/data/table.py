@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, TableInputs, Target
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.data.baselines import scores_of_simple_methods
 from seodang.data.columns import Chosen, ColumnChoice, choose_columns, encode, lone_column, measure
 from seodang.data.dataset import Dataset, MemoryExamples, TableBatch, datasets
@@ -56,7 +56,7 @@ class Table(Dataset):
         """
         if not self.settings.path:
             raise ConfigError("data.path: is missing. Say which file: --data table.csv")
-        table = read_table(Path(self.settings.path).expanduser(), self.settings)
+        table = read_table(expanded(self.settings.path), self.settings)
         refuse((*table.findings, *lone_column(table)), table.source)
         self.use(table, None if self.settings.target is None else str(self.settings.target))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, Self
 
 import torch
@@ -16,6 +15,7 @@ from seodang.core.config import Config
 from seodang.core.errors import ConfigError, DataError
 from seodang.core.inputs import Facts, TokenInputs
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.core.strict import read_regular
 from seodang.data.dataset import Dataset, Draws, TokenBatch, datasets
 from seodang.data.download import Official, find_files
@@ -78,7 +78,7 @@ class Text(Dataset):
         assert isinstance(self.settings, TextConfig)
         if not self.settings.path:
             raise ConfigError("data.path: is missing. Name a text file: --data story.txt")
-        path = Path(self.settings.path).expanduser()
+        path = expanded(self.settings.path)
         try:
             return read_regular(path, free_memory() // IN_MEMORY), str(path)
         except OSError as error:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seodang.core.errors import ConfigError, DataError, DiskError, WeightsError
 from seodang.core.files import make_folders
 from seodang.core.inputs import Facts, ImageInputs, Inputs, TokenInputs, VectorInputs
+from seodang.core.places import expanded
 from seodang.core.recipe import Choice
 from seodang.core.registry import Entry
 from seodang.core.strict import LARGE_BYTES, read_regular
@@ -144,7 +145,7 @@ def inputs_from(entry: Entry, settings: Mapping[str, Any], known: Mapping[str, A
 def read_text(settings: Mapping[str, Any]) -> str:
     if "tokenizer" not in settings:
         return ""
-    path = Path(str(settings["tokenizer"])).expanduser()
+    path = expanded(str(settings["tokenizer"]))
     try:
         return read_regular(path, LARGE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

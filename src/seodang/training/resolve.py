@@ -13,6 +13,7 @@ from typing import Any
 from seodang.core.config import override, parse_override
 from seodang.core.errors import DataError, UnknownName, nearest
 from seodang.core.language import say
+from seodang.core.places import expanded
 from seodang.core.recipe import LENGTHS, Choice, Recipe
 from seodang.core.shipped import recipe_values
 
@@ -74,7 +75,7 @@ def data_source(text: str) -> dict[str, Any]:
 
     Raises: UnknownName, DataError
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         return {"name": "folder", "path": str(path)}
     if path.is_file():
@@ -94,10 +95,10 @@ def data_source(text: str) -> dict[str, Any]:
 def _make_absolute(values: Mapping[str, Any]) -> None:
     """Write where the user's own data lies so that a run finds it again from another folder."""
     section = values.get("data")
-    if isinstance(section, dict) and section.get("name") in OWN_DATA:
+    if isinstance(section, dict) and isinstance(section.get("name"), str) and section["name"] in OWN_DATA:
         path = section.get("path")
         if isinstance(path, str) and path:
-            section["path"] = str(Path(path).expanduser().absolute())
+            section["path"] = str(expanded(path).absolute())
 
 
 def _drop_foreign_settings(
@@ -107,7 +108,10 @@ def _drop_foreign_settings(
     notes = []
     for section, before in original.items():
         now = values[section]
-        if now["name"] == before["name"]:
+        name = now.get("name") if isinstance(now, dict) else None
+        if not isinstance(name, str) or name == before.get(
+            "name"
+        ):  # what is no name is refused with the other settings
             continue
         known = type(registry_of(section)[now["name"]].settings).fields()
         gone = [key for key in before if key != "name" and key not in known and (section, key) not in changed]

@@ -120,7 +120,7 @@ class _Painter:
         box = [
             round(value) for value in self._flat([(x, y), (x + _number(item, "width"), y + _number(item, "height"))])
         ]
-        picture = Image.open(io.BytesIO(content)).convert("RGB")
+        picture = Image.open(io.BytesIO(content), formats=["PNG"]).convert("RGB")
         self.image.paste(
             picture.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR), (box[0], box[1])
         )

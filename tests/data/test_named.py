@@ -270,3 +270,10 @@ def test_a_broken_jpeg_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(cifar, "find_files", lambda name, files, folders: {cifar.JPEG_COPY.name: jpegs(broken=2)})
     with pytest.raises(DataError, match="picture 2 of 'train' cannot be read"):
         ready("cifar10-jpeg")
+
+
+def test_an_idx_file_of_nothing_is_refused() -> None:
+    """Found by fuzzing: a side of 0 makes any length right."""
+    shape = (2, 4294901760, 0, 512)
+    with pytest.raises(DataError, match="is not an idx file"):
+        read_idx("x", b"\x00\x00\x08\x04" + b"".join(side.to_bytes(4) for side in shape))

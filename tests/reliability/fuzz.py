@@ -151,7 +151,19 @@ def prepare() -> None:
 
 
 def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    """Return the most memory since `forget_peak`, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+
+def forget_peak() -> int:
+    """Count from what is held now, which grows by what the allocator keeps; return it."""
+    descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY)
+    try:
+        os.write(descriptor, b"5")
+    finally:
+        os.close(descriptor)
+    return peak()
 
 
 def draw_for(name: str, seed: int) -> random.Random:
@@ -171,7 +183,6 @@ def _work(number: int, chunks: Sequence[tuple[str, int, int]], taken: Any, memor
         warm(made)
         gc.collect()
         gc.freeze()
-        base = peak()
         while time.time() < until:
             with taken.get_lock():
                 index, taken.value = taken.value, taken.value + 1
@@ -179,6 +190,7 @@ def _work(number: int, chunks: Sequence[tuple[str, int, int]], taken: Any, memor
                 break
             name, first, last = chunks[index]
             began, refusals, failures = time.process_time(), 0, []
+            base, grown = forget_peak(), 0
             for seed in range(first, last):
                 struct.pack_into("<qqd", memory, number * 24, index, seed, time.time())
                 if len(done[name]) >= MOST:
@@ -186,14 +198,17 @@ def _work(number: int, chunks: Sequence[tuple[str, int, int]], taken: Any, memor
                 data = made[name].make(draw_for(name, seed))
                 wrong, refused = trial(made[name], data)
                 refusals += refused
-                if not wrong and seed % 64 == 0 and peak() - base > MEMORY:
-                    wrong, base = f"one of the last 64 inputs took more than {MEMORY >> 20} MB", peak()
+                if seed % 64 == 0 or seed == last - 1:
+                    grown = max(grown, peak() - base)
+                    if peak() - base > MEMORY:
+                        wrong = wrong or f"one of the last 64 inputs took more than {MEMORY >> 20} MB"
+                    base = forget_peak()
                 if wrong:
                     key = wrong.partition("(")[2] or wrong[:60]
                     done[name][key] += 1
                     if done[name][key] == 1:
                         failures.append(Failure(name, seed, wrong, data))
-            told.put((name, last - first, refusals, time.process_time() - began, failures, peak() - base))
+            told.put((name, last - first, refusals, time.process_time() - began, failures, grown))
     except Exception:
         told.put(("?", 0, 0, 0.0, [Failure("?", 0, traceback.format_exc(), b"")], 0))
     finally:

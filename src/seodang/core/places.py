@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def expanded(path: str | Path) -> Path:
-    """Return a path with its ``~`` or ``~name`` resolved; with a name nobody has it stays, and no such file will be found."""
+    """Return a path with its ``~`` or ``~name`` resolved; one nobody has stays, and is no file."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         return Path(path)

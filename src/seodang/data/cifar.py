@@ -64,7 +64,7 @@ def read_members(archive: str, data: bytes, wanted: tuple[str, ...]) -> dict[str
                 if name in wanted and member.isreg() and member.size == BATCH_PICTURES * RECORD_BYTES:
                     file = tar.extractfile(member)
                     found[name] = file.read() if file else b""
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
         raise DataError("{path}: cannot be read: {reason}.", path=archive, reason=error) from None
     if missing := [name for name in wanted if name not in found]:
         raise DataError("{path}: lacks {missing}, or they have not the size they should have.",

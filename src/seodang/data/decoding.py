@@ -22,8 +22,8 @@ FORMAT_OF = {".jp": "JPEG", ".jf": "JPEG", ".pn": "PNG", ".we": "WEBP", ".gi": "
              ".pp": "PPM", ".pg": "PPM", ".pb": "PPM", ".pnm": "PPM"}  # fmt: skip
 LARGEST_FILE = 400_000_000
 LARGEST_PIXELS = 50_000_000
-LARGEST_WEBP_PIXELS = 30_000_000
-"""Its decoder holds a picture four times over."""
+LARGEST_WEBP_PIXELS = 1 << 24
+"""A side of a WebP has 16,383 pixels at most; its decoder holds a picture four times over and takes a second for twice this."""
 STRIP_PIXELS = 1 << 20
 """Pixels of a picture that are brought to 8 bits at once."""
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")

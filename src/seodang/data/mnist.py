@@ -69,7 +69,7 @@ def read_idx(name: str, data: bytes) -> np.ndarray:
     """
     axes = data[3] if len(data) > 3 and data[:3] == b"\x00\x00\x08" else 0
     shape = tuple(int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis]) for axis in range(axes))
-    if not axes or len(data) != 4 + 4 * axes + prod(shape):
+    if not axes or 0 in shape or len(data) != 4 + 4 * axes + prod(shape):
         raise DataError(
             "{path}: is not an idx file of bytes, or it is cut off ({size} bytes).", path=name, size=len(data)
         )

@@ -131,7 +131,7 @@ def encode(tokenizer: Tokenizer, text: str, where: str) -> np.ndarray:
 
 def _encode_characters(tokenizer: Tokenizer, text: str, where: str) -> np.ndarray:
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    table = np.full(max(int(points.max(initial=0)), *map(ord, tokenizer.get_vocab())) + 1, -1, np.int64)
+    table = np.full(max((int(points.max(initial=0)), *map(ord, tokenizer.get_vocab()))) + 1, -1, np.int64)
     for character, index in tokenizer.get_vocab().items():
         table[ord(character)] = index
     tokens = table[points]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from seodang import api
+from seodang.cli import training
 from seodang.core import files
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Loader
@@ -116,3 +117,15 @@ def test_ctrl_c_in_another_command(
     assert answer.code == 130
     assert answer.err.strip() == "Interrupted."
     assert not list(tmp_path.iterdir()), "half a file was left"
+
+
+def test_a_second_ctrl_c_while_the_end_is_told_says_how_to_go_on(
+    tmp_path: Path, seodang: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by torture: it came when the training had stopped for the first one, before that was said."""
+    monkeypatch.setattr(training, "stopped_lines", after(1, training.stopped_lines))
+    monkeypatch.setattr(Trainer, "_update", after(6, Trainer._update))
+    path = tmp_path / "run"
+    answer = seodang("train", *RECIPE, "--run", path)
+    assert answer.code == 130
+    assert answer.err.endswith(f"  seodang resume {path}\n"), answer.err

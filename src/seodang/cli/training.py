@@ -55,7 +55,7 @@ def train(
             finished = api.train(
                 recipe, data=data, run=path, plugin=plugin, overrides=settings or [], listeners=[console]
             )
-    _conclude(finished, console, machine)
+            _conclude(finished, console, machine)
 
 
 def resume(
@@ -76,7 +76,7 @@ def resume(
     heading = [say("Run: {path}", path=opened.path)]
     with environment(DOWNLOAD, "1" if download else None), watched(heading, opened.path, quiet, machine) as console:
         finished = api.resume(opened, plugin=plugin, allow_drift=allow_numeric_drift, listeners=[console])
-    _conclude(finished, console, machine)
+        _conclude(finished, console, machine)
 
 
 @contextmanager
@@ -95,6 +95,8 @@ def watched(heading: Sequence[str], path: Path | None, quiet: bool, machine: boo
 def _stopped_at_once(path: Path | None) -> str:
     if path is None or not (path / "recipe.toml").exists():
         return say("Interrupted before the training began; nothing was written.")
+    if (path / "result.json").exists():
+        return say("Interrupted.")
     return say("Stopped at once, without saving. Go on from the newest checkpoint:\n  seodang resume {path}", path=path)
 
 

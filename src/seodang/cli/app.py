@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -23,10 +22,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print(say("Interrupted."), file=sys.stderr)
         code = 130
-    if code == 130:
-        with suppress(ValueError):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if "LOCAL_RANK" in os.environ:  # one process of several: taking the interpreter apart can hang in gloo's threads
+    # After a Ctrl-C inside exec() Python would end by the signal whatever was done about it; and one process of several:
+    # taking the interpreter apart can hang in gloo's threads.
+    if code == 130 or "LOCAL_RANK" in os.environ:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -93,9 +93,11 @@ def watched(heading: Sequence[str], path: Path | None, quiet: bool, machine: boo
 
 
 def _stopped_at_once(path: Path | None) -> str:
+    from seodang.core.run import RunFolder  # lazy: 0.1 s
+
     if path is None or not (path / "recipe.toml").exists():
         return say("Interrupted before the training began; nothing was written.")
-    if (path / "result.json").exists():
+    if RunFolder(path).is_complete:
         return say("Interrupted.")
     return say("Stopped at once, without saving. Go on from the newest checkpoint:\n  seodang resume {path}", path=path)
 

@@ -61,9 +61,9 @@ class Delivery:
         source = _Source(self)
         with _deaths_unheard():
             self._batches: Any = iter(DataLoader(source, batch_size=None, num_workers=workers, timeout=POLL, **options))
-        # whoever forgets to call it: by itself PyTorch waits 5 s for each worker of a loader that is garbage
-        self.end = weakref.finalize(self, _end, self._batches._workers)  # type: ignore[attr-defined]
-        """End the workers, the stopped ones too."""
+        self.end = weakref.finalize(self, _end, self._batches)
+        """End the workers, the stopped ones too. Whoever makes a delivery calls it: the collector would come at any moment,
+        in any thread, and PyTorch would wait 5 s for each worker."""
 
     def __iter__(self) -> Self:
         return self
@@ -141,11 +141,17 @@ class Delivery:
         return memoryview(self.memory)[begin : begin + self.slot]
 
 
-def _end(workers: Sequence[Any]) -> None:
-    for process in workers:
+def _end(batches: Any) -> None:
+    """Leave nothing of a DataLoader's iterator behind: no process, no thread, no open pipe when the next one is made."""
+    for process in batches._workers:
         process.kill()
-    for process in workers:
+    for process in batches._workers:
         process.join(POLL)
+    for place, queue in enumerate(batches._index_queues):
+        batches._workers_status[place] = False  # nobody is left to be told
+        queue.close()
+        queue.join_thread()
+    batches._shutdown_workers()
 
 
 class _Source:

@@ -45,7 +45,7 @@ measure: $(STAMP)  ## re-run every shipped recipe and compare with what it promi
 	for recipe in $$($(BIN)/python -m seodang list recipes --json | $(BIN)/python -c "import json,sys; print(*[r['name'] for r in json.load(sys.stdin)])"); do \
 	  $(BIN)/python -m seodang check $$recipe --measure || exit 1; done
 
-torture: $(STAMP)  ## 10,000 kills, 200,000 damaged files, 2,000,000 inputs for every parser (an hour on two cores)
+torture: $(STAMP)  ## 10,000 kills, 200,000 damaged files, 2,000,000 hostile inputs (half an hour on two cores)
 	$(BIN)/python -m tests.reliability.torture --kills 10000
 	$(BIN)/python -m tests.reliability.damage --files 200000
 	$(BIN)/python -m tests.reliability.fuzz --inputs 2000000

@@ -54,3 +54,9 @@ def test_what_is_strict_is_read_as_json_reads_it() -> None:
         assert parse_json(json.dumps(tree, indent=1, ensure_ascii=False).encode()) == tree
     nested = json.loads("[" * 64 + "]" * 64)
     assert parse_json("[" * 64 + "]" * 64) == nested
+
+
+def test_what_is_wrong_behind_a_suspicion_is_refused_too() -> None:
+    """Found by fuzzing: the reader stops at NaN, which turns out to be part of something that is no number at all."""
+    with pytest.raises(Refused, match="is not valid JSON"):
+        parse_json(r'{"a": NaN.5, "b\s": 1}')

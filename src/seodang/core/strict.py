@@ -167,7 +167,12 @@ def _refuse(text: str) -> NoReturn:
         elif part in ("}", "]") and keys:
             keys.pop()
         elif part == ":" and keys and (known := keys[-1]) is not None and last.startswith('"'):
-            key = json.loads(last, strict=False)
+            try:
+                key = json.loads(last, strict=False)
+            except ValueError as error:  # the text goes wrong here, after the place that was suspected
+                raise Refused(
+                    say("is not valid JSON: {reason}", reason=error), text.count("\n", 0, match.start()) + 1
+                ) from None
             reason = say("'{name}' stands twice", name=key) if key in known else ""
             known.add(key)
         elif part[0] not in '"{[:,' and _endless(part):

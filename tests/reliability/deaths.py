@@ -226,6 +226,8 @@ def child(work: Callable[[], object], log: Path) -> int:
         code = 0
     except SystemExit as end:
         code = int(end.code or 0)
+    except KeyboardInterrupt:
+        code = 130  # before the command line was there to say so
     except BaseException:
         traceback.print_exc()
     finally:

@@ -12,10 +12,10 @@ from seodang.core.language import say
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 our failure, 2 what the user can mend, 130 ended by Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, ValueError):
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         from seodang.cli.commands import app  # here, so that Ctrl-C while it loads ends cleanly too
 
         code = app(standalone_mode=False)

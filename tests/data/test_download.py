@@ -91,8 +91,9 @@ def test_the_same_content_wrapped_otherwise_is_as_good(here: Path, data: bytes, 
 
 
 @pytest.mark.parametrize(
-    "data", [WRAPPED[:-9], WRAPPED[:50] + b"x" + WRAPPED[51:], gzip.compress(CONTENT * 2), b"", gzip.compress(b"")]
-)
+    "data", [WRAPPED[:-9], WRAPPED[:50] + b"x" + WRAPPED[51:], gzip.compress(CONTENT * 2), b"", gzip.compress(b"")],
+    ids=["cut", "one byte changed", "other content", "empty", "wrapped nothing"],
+)  # fmt: skip
 def test_a_damaged_file_is_refused_and_named(here: Path, data: bytes) -> None:
     put(here / "data", ZIPPED.name, data)
     with pytest.raises(DataError, match=r"is not the file 'speech.gz' of this dataset, or it is damaged") as caught:

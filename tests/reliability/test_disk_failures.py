@@ -6,9 +6,8 @@ import errno
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +72,6 @@ for _name in [name for name in vars(files.Disk) if not name.startswith("_") and 
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_pictures", lambda run, data: lambda event: None)
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """Give a folder in memory: hundreds of runs are made in it."""
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="seodang-disk-", dir=shared if shared.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def told(run: RunFolder) -> list[Any]:

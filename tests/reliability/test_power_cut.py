@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,6 @@ RECIPE = Recipe.of({
     "train": {"steps": 16, "batch_size": 32, "log_every": 1, "evaluate_every": 2, "save_every": 1, "threads": 1},
 })  # fmt: skip
 """16 saves; now and then one of them is the best."""
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """Give a folder in memory: thousands of states are put on it."""
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="seodang-power-", dir=shared if shared.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def traced(

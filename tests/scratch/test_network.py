@@ -59,7 +59,8 @@ def require_equal(model: nn.Module, example: torch.Tensor, task: Any, target: to
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
 def test_mlp(activation: str, normalization: str) -> None:
     model = MLP(MLPConfig(**SMALL, activation=activation, normalization=normalization))  # type: ignore[arg-type]
-    require_equal(model, 3 * torch.randn(1, 6), task_of(smoothing=0.1), torch.tensor([2]))
+    found = require_equal(model, 3 * torch.randn(1, 6), task_of(smoothing=0.1), torch.tensor([2]))
+    assert "dense" in {step.kind for step in found.steps}
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "group"])
@@ -73,7 +74,8 @@ def test_cnn(normalization: str, head: str) -> None:
 def test_strides_and_windows_that_overlap() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0)), nn.MaxPool2d(3, stride=1), nn.Flatten(),
                           nn.Linear(3 * 3 * 5, 2))  # fmt: skip
-    require_equal(model, torch.randn(1, 2, 9, 8), task_of(), torch.tensor([1]))
+    found = require_equal(model, torch.randn(1, 2, 9, 8), task_of(), torch.tensor([1]))
+    assert [step.kind for step in found.steps] == ["conv", "max-pool", "flatten", "dense"]
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -85,7 +87,8 @@ def test_perceptron_criterion(label: int) -> None:
 
 def test_squared_error() -> None:
     model = MLP(MLPConfig(**{**SMALL, "out_features": 2}))
-    require_equal(model, torch.randn(1, 6), task_of("quantities"), torch.tensor([[0.3, -2.0]]))
+    found = require_equal(model, torch.randn(1, 6), task_of("quantities"), torch.tensor([[0.3, -2.0]]))
+    assert found.steps[-1].kind == "dense"
 
 
 def test_the_walk_is_the_models_own_pass() -> None:

@@ -19,6 +19,7 @@ from seodang.comparison.child import REPORT
 from seodang.core.errors import SeodangError
 from seodang.core.language import say
 from seodang.core.run import RunFolder
+from seodang.core.stopping import stops_handled
 
 POLL_SECONDS = 0.2
 
@@ -138,9 +139,6 @@ def run_all(
 @contextmanager
 def _signals(children: Children) -> Iterator[None]:
     """Pass the first Ctrl-C or SIGTERM on to every run; a second Ctrl-C ends them at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def ask(number: int, frame: types.FrameType | None) -> None:
         if children.stopped_by is not None:
@@ -148,12 +146,8 @@ def _signals(children: Children) -> Iterator[None]:
             raise KeyboardInterrupt
         threading.Thread(target=children.stop, args=(number,)).start()  # a lock may be held by this very thread
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stops_handled(ask):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def require_alone() -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STOPS = {signal.SIGINT, signal.SIGTERM}
-"""What asks a run to stop. A terminal, a batch system and systemd send it to every process of the run."""
+from seodang.core.stopping import STOPS, end_with_parent
 
 
 @contextmanager
@@ -31,9 +28,7 @@ def come_up(parent: int, worker: int) -> None:
     every 5 s, and for ever if it died before they had come up.
     """
     threading.Thread(target=_heed, args=(parent,), daemon=True).start()
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -19,7 +19,7 @@ from seodang.core.language import say
 from seodang.data.dataset import Batch, Dataset, generator
 from seodang.data.images import normalize, pixels
 from seodang.data.reading import read_input
-from seodang.task.base import Prediction, Tally, Task, tasks
+from seodang.task.base import Prediction, Tally, Task, evaluating, tasks
 from seodang.task.film import Film
 from seodang.task.losses import binary_cross_entropy
 from seodang.task.pictures import Picture, as_bytes, grid
@@ -108,13 +108,8 @@ class AdversarialTraining(Task):
     def _draw(self, model: nn.Module, noise: Tensor) -> Float[Tensor, "N C H W"]:
         """Return pictures in -1…1 as a finished model draws them, by the running statistics; these stay as they are."""
         device = next(model.parameters()).device
-        training = model.training
-        model.eval()
-        try:
-            with torch.no_grad():
-                return torch.cat([model.generator(part.to(device)).float().cpu() for part in noise.split(250)])
-        finally:
-            model.train(training)
+        with evaluating(model):
+            return torch.cat([model.generator(part.to(device)).float().cpu() for part in noise.split(250)])
 
     # -------------------------------------------------------------------------------------------- scores
 

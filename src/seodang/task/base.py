@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,6 +14,18 @@ from seodang.core.inputs import Facts
 from seodang.core.registry import Registry
 from seodang.data.dataset import Batch, Dataset, Loader
 from seodang.task.pictures import Picture
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Keep `model` in evaluation mode and without gradients inside; afterwards it trains again, if it did."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
 
 
 class Tally(NamedTuple):

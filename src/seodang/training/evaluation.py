@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seodang.data.dataset import Batch
-from seodang.task.base import Task
+from seodang.task.base import Task, evaluating
 from seodang.training.devices import Devices
 from seodang.training.randomness import kept_randomness
 
@@ -20,13 +20,8 @@ def evaluate_model(
 
     The same numbers whenever it is called: its randomness starts from `seed`, and the generators are put back.
     """
-    training = model.training
-    model.eval()
-    try:
-        with kept_randomness(devices.device, seed), torch.no_grad(), devices.autocast():
-            tallies = (task.evaluate_at_end if at_end else task.evaluate)(model, batches)
-    finally:
-        model.train(training)
+    with kept_randomness(devices.device, seed), evaluating(model), devices.autocast():
+        tallies = (task.evaluate_at_end if at_end else task.evaluate)(model, batches)
     scores = {}
     for name, tally in tallies.items():
         pair = torch.stack([torch.as_tensor(value, dtype=torch.float32).double().cpu() for value in tally])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from seodang.core.errors import RunError, TrainingError
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
+from seodang.core.stopping import end_with_parent, stops_handled
 
 GONE = ("gloo", "Gloo", "NCCL", "onnection", "imed out", "Broken pipe")
 """What PyTorch says when another process is gone or does not answer."""
@@ -69,9 +68,6 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     The launcher has a session of its own, so that the terminal does not send it the same signal once more.
     """
     came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
 
     def pass_on(number: int, frame: types.FrameType | None) -> None:
         came.append(number)
@@ -84,17 +80,13 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         process.kill()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stops_handled(pass_on):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _torchrun(words: list[str]) -> int:
     """Run PyTorch's launcher; return the exit code without its tracebacks: the processes have said what is wrong."""
-    end_with_parent()
+    end_with_parent(signal.SIGTERM)  # nobody would be left to ask it to stop
     from torch.distributed.elastic.multiprocessing.api import SignalException  # lazy: 1 s
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
@@ -125,13 +117,6 @@ def _say_who_failed(failures: Mapping[int, Any]) -> None:
         )
 
 
-def end_with_parent() -> None:
-    """Ask this process to stop, as SIGTERM does, when the one that started it is gone: nobody would be left to ask it."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-
-
 @contextmanager
 def lost_processes(rank: int, world: int) -> Iterator[None]:
     """Say which process of several failed; when another one is gone or stuck, say so in words.
@@ -142,7 +127,7 @@ def lost_processes(rank: int, world: int) -> Iterator[None]:
         yield
         return
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        end_with_parent()
+        end_with_parent(signal.SIGTERM)
     try:
         yield
     except BaseException as error:
@@ -176,21 +161,14 @@ def _woken_others() -> list[int]:
 @contextmanager
 def signals(trainer: Any) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM saves and ends; the second Ctrl-C ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def ask(number: int, frame: types.FrameType | None) -> None:
         trainer.stopped_by = number
         trainer.stop(say("interrupted") if number == signal.SIGINT else say("terminated"))
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stops_handled(ask):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seodang.core.language import say
 from seodang.layers.activation import ACTIVATIONS, Nonlinearity
+from seodang.task.base import evaluating
 from seodang.visualize.figure import Axis, Column, Figure, Lines, Series, Table
 from seodang.visualize.scale import number, percent
 
@@ -77,13 +78,8 @@ def steepest(module: nn.Module) -> float:
 
 def layer_health(model: nn.Module, inputs: Tensor) -> list[LayerHealth]:
     """Return how each non-linearity fares on a batch of inputs, in evaluation mode, in the order of the network."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), watching(model) as kept:
-            model(inputs)
-    finally:
-        model.train(training)
+    with evaluating(model), watching(model) as kept:
+        model(inputs)
     named = dict(model.named_modules())
     return [_health(path, named[path], values) for path, values in kept.items()]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.language import say
 from seodang.layers.record import Recording, record
+from seodang.task.base import evaluating
 from seodang.visualize.answers import columns_of
 from seodang.visualize.figure import Axis, Figure, Images, Matrix, Panels, Strips
 from seodang.visualize.pixels import activation_picture, grid, picture, weights_picture
@@ -28,13 +29,8 @@ HEADS = 4
 
 def recorded(model: nn.Module, inputs: Tensor) -> Recording:
     """Return what every layer gives for one batch, in evaluation mode."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), record(model) as kept:
-            model(inputs)
-    finally:
-        model.train(training)
+    with evaluating(model), record(model) as kept:
+        model(inputs)
     return kept
 
 

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from seodang.core.inputs import Facts, TokenInputs
 from seodang.core.language import say
 from seodang.layers.record import record
+from seodang.task.base import evaluating
 from seodang.visualize.figure import Column, Table
 from seodang.visualize.scale import large, size
 
@@ -106,14 +107,9 @@ class Visit(NamedTuple):
 
 def _run(model: nn.Module, inputs: Tensor) -> dict[str, Visit]:
     """Run one example forward; return what each module did itself, in the order they ended."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), _unfused(), record(model), FlopCounterMode(display=False) as counter:  # noqa: SIM117
-            with _watched(model, counter) as seen:
-                model(inputs)
-    finally:
-        model.train(training)
+    with evaluating(model), _unfused(), record(model), FlopCounterMode(display=False) as counter:  # noqa: SIM117
+        with _watched(model, counter) as seen:
+            model(inputs)
     return seen
 
 

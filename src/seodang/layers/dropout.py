@@ -1,4 +1,4 @@
-"""Dropout, with masks drawn four to a random number where that is faster."""
+"""Dropout, with masks drawn four to a random number where that is faster; and drop path, which drops branches whole."""
 
 from __future__ import annotations
 
@@ -43,3 +43,41 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.share}"
+
+
+def drop_path(x: Float[Tensor, "B *shape"], share: float, training: bool = True) -> Float[Tensor, "B *shape"]:
+    r"""Set what a residual branch adds to zero, for each example with probability `share`, and scale the others up.
+
+    $y = x + \frac{b}{1 - p}\,f(x)$ with $b$ drawn once per example, 1 with probability $1 - p$; $y = x + f(x)$ afterwards.
+
+    Source: Huang et al. 2016, "Deep networks with stochastic depth", arXiv:1603.09382, sec. 3, eq. 2; per example as in
+    Larsson, Maire & Shakhnarovich 2017, "FractalNet", arXiv:1605.07648, and timm.
+    Differs: the paper drops a branch for the whole batch, and multiplies by $1 - p$ when testing instead of dividing by
+    it while training; the expectation is the same.
+    """
+    if not training or share == 0:
+        return x
+    kept = torch.empty((len(x), *[1] * (x.ndim - 1)), dtype=x.dtype, device=x.device).bernoulli_(1 - share)
+    return x * kept.div_(1 - share)
+
+
+class DropPath(nn.Module):
+    """Apply `drop_path` to what a residual branch adds, while training."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B *shape"]:
+        return drop_path(x, self.share, self.training)
+
+    def extra_repr(self) -> str:
+        return f"{self.share:.4g}"
+
+
+def drop_path_shares(largest: float, depth: int) -> list[float]:
+    """Return the share of each of `depth` branches, rising linearly from `largest` / `depth` to `largest`.
+
+    Source: Huang et al. 2016, arXiv:1603.09382, eq. 4: the input survives always, the last branch least.
+    """
+    return [largest * (index + 1) / depth for index in range(depth)]

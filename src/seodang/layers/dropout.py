@@ -45,7 +45,7 @@ class Dropout(nn.Module):
         return f"{self.share}"
 
 
-def drop_path(x: Float[Tensor, "B *shape"], share: float, training: bool = True) -> Float[Tensor, "B *shape"]:
+def drop_path(x: Float[Tensor, "B ..."], share: float, training: bool = True) -> Float[Tensor, "B ..."]:
     r"""Set what a residual branch adds to zero, for each example with probability `share`, and scale the others up.
 
     $y = x + \frac{b}{1 - p}\,f(x)$ with $b$ drawn once per example, 1 with probability $1 - p$; $y = x + f(x)$ afterwards.
@@ -68,7 +68,7 @@ class DropPath(nn.Module):
         super().__init__()
         self.share = share
 
-    def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B *shape"]:
+    def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         return drop_path(x, self.share, self.training)
 
     def extra_repr(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seodang.core.errors import ConfigError, DataError, RunError, SeodangError, WeightsError, nearest
-from seodang.core.events import Event, Listener, Noticed
+from seodang.core.events import Event, Listener
 from seodang.core.language import say
 from seodang.core.recipe import Choice, Recipe
 from seodang.core.registry import load_plugin
@@ -90,6 +90,7 @@ def train(
     resolved, notes = read_recipe(recipe, data, overrides, settings)
     from seodang.training.assemble import assemble
     from seodang.training.devices import wanted_devices  # lazy: 1 s
+    from seodang.training.listeners import look_over_data
 
     launched = in_process_group()
     count = wanted_devices(resolved.train)
@@ -98,7 +99,7 @@ def train(
             "torchrun: give every process the same folder: torchrun … -m -- seodang train RECIPE --run DIR"
         )
     assembly = assemble(resolved)
-    _look_over(assembly.data, listeners)
+    look_over_data(assembly.data, listeners)
     if not launched and count > 1:  # assembled here only to say what is wrong before there is a folder
         folder = RunFolder.create(resolved, run)
         return _launched(folder, count, plugin, allow_drift=False)
@@ -281,7 +282,7 @@ def open_bundle(where: str | Path | RunFolder) -> tuple[Bundle, Any]:
     The task of a run or checkpoint also has what it kept in training (a film, a target network).
     """
     from seodang.models.bundle import SETTINGS, Bundle, equip  # lazy: 1 s
-    from seodang.task.base import Task, tasks
+    from seodang.task.base import tasks
     from seodang.training.checkpoint import STATE, Checkpoint
 
     path = where.path if isinstance(where, RunFolder) else Path(where)
@@ -292,7 +293,7 @@ def open_bundle(where: str | Path | RunFolder) -> tuple[Bundle, Any]:
     equip(task)
     task.prepare(bundle.model, 0)
     newest = run.checkpoints[-1] if run else path
-    if type(task).state is not Task.state and (newest / STATE).is_file():
+    if task.state() and (newest / STATE).is_file():
         task.restore(Checkpoint.read(newest).state["task"])
     return bundle, task
 
@@ -336,6 +337,7 @@ def _fit(
     """Train in `folder`, from the checkpoint that `find` finds there, if any."""
     from seodang.training.determinism import deterministic  # lazy: 1 s
     from seodang.training.devices import Devices, machine
+    from seodang.training.listeners import look_over_data
     from seodang.training.trainer import Trainer
 
     devices = Devices(assembly.recipe.train)
@@ -355,7 +357,7 @@ def _fit(
             if checkpoint:
                 trainer.restore(checkpoint, allow_drift)
             elif devices.main:
-                trainer.remarks = _look_over(assembly.data, listeners)
+                trainer.remarks = look_over_data(assembly.data, listeners)
             if devices.main:
                 run.write_json("environment.json", {**machine(), **trainer.facts, "command": sys.argv,
                                "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -368,20 +370,6 @@ def _fit(
         raise
     devices.close()
     return run
-
-
-def _look_over(data: Dataset, listeners: Sequence[Listener]) -> list[str]:
-    """Return what to say about the user's own data before the first step.
-
-    Raises: DataError for faults that would make training learn something wrong.
-    """
-    from torch import device  # lazy: 1 s
-
-    from seodang.data.before_training import look_over, remarks
-    from seodang.training.listeners import Audience
-
-    audience = Audience(listeners, device("cpu"))
-    return remarks(data, look_over(data, lambda text: audience.tell(Noticed(0, text))))
 
 
 def _pictures(run: Run, data: Dataset) -> Listener:

@@ -38,6 +38,8 @@ class Stepped(Event):
     progress: float
     seconds: float
     """Training time so far; evaluation and saving are not counted."""
+    layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of each dense layer and convolution at this update: see `seodang.training.signals`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ class Noticed(Event):
 
 
 @dataclass(frozen=True)
+class Found(Event):
+    """The doctor found something while the run went on (`seodang.diagnosis`); the texts are in the run's language."""
+
+    illness: str
+    evidence: str
+    meaning: str
+    command: str
+    """One thing to try."""
+    numbers: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Rewound(Event):
     """Training went back to the checkpoint of `step`: later events are void, the updates `left_out` are not made."""
 
@@ -97,4 +111,5 @@ class Failed(Event):
     reason: str
 
 
-Listener: TypeAlias = Callable[[Event], None]
+Listener: TypeAlias = Callable[[Event], object]
+"""What watches a run. If it answers an event with a `Found`, that is recorded and told to all of them."""

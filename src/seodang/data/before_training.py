@@ -33,7 +33,7 @@ SPELLED = 3
 LEVELS = ("error", "warning", "note")
 
 
-def look_over(data: Dataset, tell: Callable[[str], None]) -> list[Finding]:
+def look_over(data: Dataset, tell: Callable[[str], object]) -> list[Finding]:
     """Return everything that is wrong or odd in the user's own data; nothing for data that is not their own.
 
     `data` has been prepared. `tell` is called with a sentence where it will take a while.

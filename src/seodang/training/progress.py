@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from seodang.core.errors import ConfigError
+from seodang.training.signals import LayerSignals
 from seodang.training.update import Done
 
 
 class Window:
     """Sums since the last line of progress. They stay on the device: reading them is the one host sync."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: LayerSignals | None = None) -> None:
+        self.signals = signals
+        """What is read of each layer at a line of progress."""
         self.losses: dict[str, Tensor] = {}
         self.things: Tensor | float = 0.0
         self.all_things: Tensor | float = 0.0
@@ -50,6 +53,7 @@ class Window:
             "lr": self.rate,
             "grad_norm": float(self.grad_norm),
             "examples_per_second": round(things / self.seconds, 2) if self.seconds else 0.0,
+            "layers": self.signals.read() if self.signals else {},
         }
         self.losses, self.things, self.seconds, self._last = {}, 0.0, 0.0, losses
         return values

@@ -74,7 +74,8 @@ class Saver:
         except DiskError as error:
             if not isinstance(event, Failed):
                 self._failed(error, event.step)
-        self.audience.tell(event)
+        for found in self.audience.tell(event):
+            self.tell(found)
 
     def save(self, step: int, best: bool, contents: Contents, wait: bool) -> None:
         """Save `contents`: beside the loop if they are large and nobody needs to `wait`. `settle` says how it went.

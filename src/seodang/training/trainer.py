@@ -20,14 +20,7 @@ from seodang.core.run import RunFolder
 from seodang.data.dataset import Batch, Dataset, Given, in_order, map_tensors, micro_batches
 from seodang.models.bundle import BundleRecord, ties
 from seodang.task.base import Task
-from seodang.training.checkpoint import (
-    Checkpoint,
-    Contents,
-    full,
-    optimizer_tensors,
-    placed_like,
-    restore_optimizer,
-)
+from seodang.training.checkpoint import Checkpoint, Contents, full, optimizer_tensors, placed_like, restore_optimizer
 from seodang.training.devices import Devices
 from seodang.training.evaluation import evaluate_model
 from seodang.training.listeners import Audience
@@ -39,6 +32,7 @@ from seodang.training.provenance import numeric_facts, refuse_drift
 from seodang.training.randomness import random_state, restore_random, seed_everything
 from seodang.training.recovery import Recovery
 from seodang.training.saving import Saver
+from seodang.training.signals import LayerSignals
 from seodang.training.update import Done, NotFinite, Updates
 
 
@@ -101,7 +95,7 @@ class Trainer:
         self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None
         self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
         rule.expect("valid" in data.facts.sizes and self.evaluate_every > 0)
-        self.window = Window()
+        self.window = Window(LayerSignals(self.networks, self.optimizers))
         self.updates = Updates(self.model, self.view, task, self.networks, self.optimizers, devices, train)
         self.recovery = Recovery(run, train, self.updates, self.average, self.saver, self.window, task.counts)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from seodang.core.inputs import Column, Facts, ImageInputs, TableInputs, VectorInputs
+from seodang.core.inputs import Column, Facts, ImageInputs, TableInputs, VectorInputs, has_two_inputs
 from seodang.visualize.answers import Answers
 from seodang.visualize.colour import PALETTE, rgb
-from seodang.visualize.plane import class_probabilities, decision_boundary, ground_colours, has_two_inputs, plane
+from seodang.visualize.plane import class_probabilities, decision_boundary, ground_colours, plane
 
 FACTS = Facts(inputs=VectorInputs(size=2, mean=(10.0, 100.0), std=(2.0, 50.0)), classes=("no", "yes"), sizes={})
 

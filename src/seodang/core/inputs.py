@@ -139,3 +139,11 @@ class Facts(Config):
         if isinstance(inputs, WorldInputs):
             known |= {"num_actions": inputs.num_actions, "out_features": inputs.num_actions}
         return known
+
+
+def has_two_inputs(facts: Facts) -> bool:
+    """Return whether the inputs are two numbers: then a plane shows everything a model can say."""
+    inputs = facts.inputs
+    if isinstance(inputs, VectorInputs):
+        return inputs.size == 2
+    return isinstance(inputs, TableInputs) and inputs.shape == (2,) and len(inputs.columns) == 2

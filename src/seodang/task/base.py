@@ -145,7 +145,7 @@ class Task:
         return []
 
     def state(self) -> dict[str, Any]:
-        """Return what must survive a resume: tensors and plain numbers, nested at will."""
+        """Return what must survive a resume: tensors and plain numbers, nested at will; nothing if `restore` has nothing to do."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from seodang.data.dataset import Batch, Dataset, Examples, MemoryExamples
 from seodang.data.reading import read_inputs
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import cross_entropy, perceptron_criterion
+from seodang.task.weights_film import WeightsFilm
 
 TOP = 5
 """With more than twice as many classes, how often the right one is among this many best is scored too."""
@@ -52,6 +53,8 @@ class Classification(Task):
     monitor: ClassVar[tuple[str, str]] = ("accuracy", "max")
     answers: ClassVar[str] = "classes"
     settings: ClassificationConfig
+    weights_film: WeightsFilm | None = None
+    """With two inputs: what is needed to draw the decision boundary at every moment."""
 
     def __init__(self, settings: ClassificationConfig, facts: Facts) -> None:
         super().__init__(settings, facts)
@@ -61,6 +64,13 @@ class Classification(Task):
         if facts.classes is not None and len(facts.classes) < 2:
             raise ConfigError("task.name=classification: the data has one class only, '{name}'; there is nothing to tell apart.",
                               name=", ".join(facts.classes))  # fmt: skip
+
+    def prepare(self, model: nn.Module, seed: int) -> None:
+        self.weights_film = WeightsFilm.of(model, self.facts)
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        if self.weights_film:
+            self.weights_film.watch(step)
 
     def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         inputs, labels = batch
@@ -110,6 +120,13 @@ class Classification(Task):
             return answers[0]
         return Prediction("\n".join(answer.text for answer in answers),
                           {"predictions": [answer.values for answer in answers]})  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        return {"weights_film": self.weights_film.state()} if self.weights_film else {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if self.weights_film and "weights_film" in state:  # checkpoints of before have none
+            self.weights_film.restore(state["weights_film"])
 
     def _answer(self, probabilities: list[float]) -> Prediction:
         classes = self.facts.classes or tuple(map(str, range(len(probabilities))))

@@ -11,10 +11,10 @@ LONGEST = 60
 
 
 class Film:
-    """At most `LONGEST` frames of a run of any length: when it is full, every other is dropped."""
+    """Fewer than `longest` frames of a run of any length: when it is full, every other is dropped."""
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, every: int, longest: int = LONGEST) -> None:
+        self.every, self.longest = every, longest
         self.steps: list[int] = []
         self.frames: list[Tensor] = []
 
@@ -24,7 +24,7 @@ class Film:
     def add(self, step: int, frame: Tensor) -> None:
         self.steps.append(step)
         self.frames.append(frame)
-        if len(self.steps) == LONGEST:
+        if len(self.steps) == self.longest:
             self.every *= 2
             kept = [index for index, old in enumerate(self.steps) if self.wants(old)]
             self.steps, self.frames = [self.steps[index] for index in kept], [self.frames[index] for index in kept]

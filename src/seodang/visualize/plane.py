@@ -26,14 +26,6 @@ class Plane(NamedTuple):
     extent: tuple[float, float, float, float]
 
 
-def has_two_inputs(facts: Facts) -> bool:
-    """Return whether the inputs are two numbers: then a plane shows everything the model can say."""
-    inputs = facts.inputs
-    if isinstance(inputs, VectorInputs):
-        return inputs.size == 2
-    return isinstance(inputs, TableInputs) and inputs.shape == (2,) and len(inputs.columns) == 2
-
-
 def units(facts: Facts) -> tuple[tuple[str, float, float], ...]:
     """Return name, mean and standard deviation of both inputs."""
     inputs = facts.inputs

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seodang.core.inputs import Facts
+from seodang.core.inputs import Facts, has_two_inputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset
@@ -26,7 +26,7 @@ from seodang.visualize.figure import Figure, Film, Images, Pixels
 from seodang.visualize.history import curves
 from seodang.visualize.inside import activation_figures, weight_figures
 from seodang.visualize.pixels import SMALL
-from seodang.visualize.plane import decision_boundary, has_two_inputs
+from seodang.visualize.plane import decision_boundary
 from seodang.visualize.quantities import importance, quantity_figures
 from seodang.visualize.summary import layer_figure, layer_table
 from seodang.visualize.tokens import token_figures

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seodang.core.config import Config
 from seodang.core.errors import ConfigError
-from seodang.layers.dropout import Dropout
+from seodang.layers.dropout import Dropout, DropPath, drop_path_shares
 from seodang.layers.initialization import InitName, initialize_layers
 from seodang.models.base import Architecture, architectures
 
@@ -39,6 +39,8 @@ class ResNetConfig(Config):
     """First scale of each block's last normalisation; zero makes every block the identity at first."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the inputs of the classifier silenced while training."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Share of examples for which the last block is the identity while training; less for blocks before it."""
     init: InitName = "he"
     """How the first weights are drawn."""
 
@@ -80,19 +82,19 @@ class BasicBlock(nn.Module):
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, stride_at: str = "3x3") -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, stride_at: str = "3x3", drop: float = 0.0) -> None:
         super().__init__()
         self.convolution1 = convolution(in_channels, width, 3, stride)
         self.normalization1 = nn.BatchNorm2d(width)
         self.convolution2 = convolution(width, width, 3)
         self.normalization2 = nn.BatchNorm2d(width)
         self.shortcut = projection(in_channels, width, stride)
-        self.activation = nn.ReLU()
+        self.drop_path, self.activation = DropPath(drop), nn.ReLU()
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D I J"]:
         y = self.activation(self.normalization1(self.convolution1(x)))
         y = self.normalization2(self.convolution2(y))
-        return self.activation(y + self.shortcut(x))
+        return self.activation(self.drop_path(y) + self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
@@ -105,7 +107,7 @@ class Bottleneck(nn.Module):
 
     expansion: ClassVar[int] = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, stride_at: str = "3x3") -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, stride_at: str = "3x3", drop: float = 0.0) -> None:
         super().__init__()
         first, second = (1, stride) if stride_at == "3x3" else (stride, 1)
         self.convolution1 = convolution(in_channels, width, 1, first)
@@ -115,13 +117,13 @@ class Bottleneck(nn.Module):
         self.convolution3 = convolution(width, 4 * width, 1)
         self.normalization3 = nn.BatchNorm2d(4 * width)
         self.shortcut = projection(in_channels, 4 * width, stride)
-        self.activation = nn.ReLU()
+        self.drop_path, self.activation = DropPath(drop), nn.ReLU()
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D I J"]:
         y = self.activation(self.normalization1(self.convolution1(x)))
         y = self.activation(self.normalization2(self.convolution2(y)))
         y = self.normalization3(self.convolution3(y))
-        return self.activation(y + self.shortcut(x))
+        return self.activation(self.drop_path(y) + self.shortcut(x))
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -133,7 +135,7 @@ class ResNet(Architecture):
 
     Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition", arXiv:1512.03385, sec. 3 and
     table 1; initialisation He et al. 2015, arXiv:1502.01852, sec. 2.2; `last_scale=zero` Goyal et al. 2017,
-    arXiv:1706.02677, sec. 5.1.
+    arXiv:1706.02677, sec. 5.1; `drop_path` Huang et al. 2016, arXiv:1603.09382.
     Shapes: images (B, C, H, W) → logits (B, num_classes).
     Differs: the stride of a bottleneck is at its 3×3 convolution, as in torchvision (v1.5); the paper's place is
     `stride_at=1x1`.
@@ -162,11 +164,11 @@ class ResNet(Architecture):
         ))  # fmt: skip
         make = BLOCKS[config.block]
         self.stages = nn.Sequential()
-        channels = config.width
+        channels, shares = config.width, iter(drop_path_shares(config.drop_path, sum(config.depths)))
         for number, depth in enumerate(config.depths):
             stage, width = nn.Sequential(), config.width * 2**number
             for index in range(depth):
-                stage.append(make(channels, width, 2 if number and not index else 1, config.stride_at))
+                stage.append(make(channels, width, 2 if number and not index else 1, config.stride_at, next(shares)))
                 channels = width * make.expansion
             self.stages.append(stage)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), Dropout(config.dropout))

@@ -16,6 +16,7 @@ from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.data.dataset import Batch, Dataset, Examples, MemoryExamples
 from seodang.data.reading import read_inputs
+from seodang.layers.auxiliary import add_losses
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import cross_entropy, perceptron_criterion
 from seodang.task.weights_film import WeightsFilm
@@ -74,7 +75,7 @@ class Classification(Task):
 
     def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:
         inputs, labels = batch
-        yield "model", self._loss(model(inputs), labels, self.settings.smoothing)
+        yield "model", add_losses(model(inputs), lambda logits: self._loss(logits, labels, self.settings.smoothing))
 
     def _loss(self, logits: Float[Tensor, "B K"], labels: Tensor, smoothing: float = 0.0) -> Tensor:
         if self.settings.loss == "perceptron":

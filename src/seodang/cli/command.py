@@ -40,6 +40,13 @@ Plugin = Annotated[str | None, typer.Option("--plugin", metavar="FILE", help=say
 Settings = Annotated[list[str] | None, typer.Argument(metavar="[section.key=value …]", help=say(
     "Changes to the recipe, for example train.epochs=3 optimizer.lr=0.01 model=resnet18."))]  # fmt: skip
 
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help=say("Name of a shipped recipe, or a TOML file."))]
+Data = Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
+    "A folder, a file or the name of a dataset, in place of the recipe's data."))]  # fmt: skip
+Quiet = Annotated[bool, typer.Option("--quiet", help=say("Say nothing before the end."))]
+Download = Annotated[bool, typer.Option("--download", help=say(
+    "Fetch data that is missing from its publisher without asking."))]  # fmt: skip
+
 
 class Command(TyperCommand):
     """One command."""

@@ -10,10 +10,20 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, complain, environment
+from seodang.cli.command import (
+    DOWNLOAD,
+    INTERRUPTED,
+    Data,
+    Debug,
+    Download,
+    Json,
+    Plugin,
+    Quiet,
+    complain,
+    environment,
+)
 from seodang.cli.display import duration, say_aside, score, write_json, write_lines
 from seodang.cli.layout import columns, padded, screen_width, table, width, wrapped
-from seodang.cli.training import Download, Quiet
 from seodang.core.errors import ConfigError
 from seodang.core.language import say
 
@@ -24,16 +34,16 @@ Words = Annotated[list[str] | None, typer.Argument(metavar="[section.key=a,b,c �
 
 
 def compare(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=say("Name of a shipped recipe, or a TOML file."))],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|LADDER", help=say(
+        "A recipe; or a ladder, which holds its variants: a shipped name, or a TOML file."))],
     settings: Words = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help=say(
-        "How many seeds each variant is trained with; the first is the recipe's."))] = 3,
+    seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", help=say(
+        "How many seeds each variant is trained with, by default 3; the first is the recipe's."))] = None,
     paired: Annotated[bool, typer.Option("--paired", help=say(
         "Take the first values of all lists together, then the second…, in place of every combination."))] = False,
     variant: Annotated[list[str] | None, typer.Option("--variant", metavar="'NAME: key=value …'", help=say(
         "A whole combination of settings; give it several times. 'plain:' is the recipe as it is."))] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
-        "A folder, a file or the name of a dataset, in place of the recipe's data."))] = None,
+    data: Data = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DIR", help=say(
         "The folder of the comparison. Default: one below runs/, found again by the same command."))] = None,
     processes: Annotated[int | None, typer.Option("--processes", metavar="N", help=say(
@@ -47,19 +57,26 @@ def compare(
     machine: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
-    from seodang.comparison.comparing import compare_variants  # lazy: 0.2 s
+    from seodang.comparison.comparing import Terms, compare_ladder, compare_variants  # lazy: 0.2 s
+    from seodang.comparison.ladder import find_ladder, shared_settings
     from seodang.comparison.variants import variants_of
 
-    options: dict[str, Any] = {"data": data, "to": to, "processes": processes, "plugin": plugin}
     watch = Watch(sys.stderr if machine else sys.stdout, quiet)
+    terms = Terms(data, to, processes, plugin, watch.begin, watch, say_aside)
     try:
         with environment(DOWNLOAD, "1" if download else None):
-            options |= {"begun": watch.begin, "told": watch, "say_aside": say_aside}
-            if search:
-                made = _searched(recipe, settings or [], trials, paired or bool(variant), options)
+            ladder = find_ladder(recipe)
+            if ladder is not None:
+                if search or paired or variant:
+                    raise ConfigError(
+                        "{name}: is a ladder and has its variants: no --search, --paired or --variant.", name=recipe
+                    )
+                made = compare_ladder(ladder, shared_settings(ladder, settings or []), terms, seeds)
+            elif search:
+                made = _searched(recipe, settings or [], trials, paired or bool(variant), terms)
             else:
                 variants, shared = variants_of(settings or [], paired, variant or [])
-                made = compare_variants(recipe, variants, shared, seeds=seeds, **options)
+                made = compare_variants(recipe, variants, shared, terms, 3 if seeds is None else seeds)
     except KeyboardInterrupt:
         raise typer.Exit(complain(_go_on(watch.folder), "KeyboardInterrupt", INTERRUPTED, machine)) from None
     if made.stopped_by is not None:
@@ -75,12 +92,12 @@ def compare(
         raise typer.Exit(2)
 
 
-def _searched(recipe: str, words: list[str], trials: int, other: bool, options: Mapping[str, Any]) -> Any:
+def _searched(recipe: str, words: list[str], trials: int, other: bool, terms: Any) -> Any:
     from seodang.comparison.searching import search, space_of
 
     if other:
         raise ConfigError("--search: takes ranges and lists, neither --paired nor --variant.")
-    return search(recipe, *space_of(words), trials=trials, **options)
+    return search(recipe, *space_of(words), terms, trials)
 
 
 def _again(recipe: str, words: list[str], found: Mapping[str, Any]) -> str:
@@ -174,6 +191,8 @@ def report(found: Mapping[str, Any], folder: Path) -> list[str]:
     lines.append("")
     for text in found["notes"]:
         lines += wrapped(text, screen_width())
+    for item in found["afterwards"]:
+        lines += ["", item["title"], *table(item["heads"], item["cells"], numeric=range(1, len(item["heads"])))]
     rows_ = [(say("Page"), str(folder / "comparison.html")), (say("Runs"), str(folder))]
     return [*lines, "", *columns(rows_, screen_width())]
 

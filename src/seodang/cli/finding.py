@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, Settings, environment, load
+from seodang.cli.command import DOWNLOAD, Data, Debug, Download, Json, Plugin, RecipeName, Settings, environment, load
 from seodang.cli.display import say_aside, write_json, write_lines
 from seodang.cli.layout import screen_width, table, wrapped
-from seodang.cli.training import Download
 from seodang.core.errors import ConfigError
 from seodang.core.language import say
 from seodang.core.places import expanded
@@ -20,10 +19,9 @@ BAR = 32
 
 
 def find_lr(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=say("Name of a shipped recipe, or a TOML file."))],
+    recipe: RecipeName,
     settings: Settings = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
-        "A folder, a file or the name of a dataset, in place of the recipe's data."))] = None,
+    data: Data = None,
     low: Annotated[float, typer.Option("--from", metavar="RATE", help=say("Smallest rate that is tried."))] = 1e-6,
     high: Annotated[float, typer.Option("--to", metavar="RATE", help=say("Largest rate that is tried."))] = 10.0,
     steps: Annotated[int, typer.Option("--steps", metavar="N", min=20, help=say("Updates on the way up."))] = 120,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
+from seodang.cli.command import DOWNLOAD, Debug, Download, Json, Plugin, environment, load
 from seodang.cli.display import say_aside, write_json, write_lines
 from seodang.cli.layout import table
-from seodang.cli.training import Download
 from seodang.core.errors import ConfigError, DataError, SeodangError, UnknownName, nearest
 from seodang.core.language import say
 from seodang.core.places import expanded

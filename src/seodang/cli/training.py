@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from seodang.cli.command import DOWNLOAD, INTERRUPTED, Debug, Json, Plugin, Settings, complain, environment, load
+from seodang.cli.command import (
+    DOWNLOAD,
+    INTERRUPTED,
+    Data,
+    Debug,
+    Download,
+    Json,
+    Plugin,
+    Quiet,
+    RecipeName,
+    Settings,
+    complain,
+    environment,
+    load,
+)
 from seodang.cli.display import byte_count, duration, score, write_json
 from seodang.cli.layout import columns, screen_width, wrapped
 from seodang.core.language import say, translated
@@ -24,16 +38,11 @@ if TYPE_CHECKING:
 PROGRESS = "SEODANG_PROGRESS"
 """Set to "stderr" for the processes of a training whose standard output a program reads."""
 
-Quiet = Annotated[bool, typer.Option("--quiet", help=say("Say nothing before the end."))]
-Download = Annotated[bool, typer.Option("--download", help=say(
-    "Fetch data that is missing from its publisher without asking."))]  # fmt: skip
-
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=say("Name of a shipped recipe, or a TOML file."))],
+    recipe: RecipeName,
     settings: Settings = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
-        "A folder, a file or the name of a dataset, in place of the recipe's data."))] = None,
+    data: Data = None,
     run: Annotated[str | None, typer.Option("--run", metavar="DIR", help=say(
         "The folder of the run; it must not exist yet. Default: a new one below runs/."))] = None,
     plugin: Plugin = None,

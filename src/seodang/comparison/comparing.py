@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from seodang.comparison.ladder import Afterwards, Ladder, find_ladder
 from seodang.comparison.plan import Plan, begin, check, finished, make_plan, read_plan, require_room
 from seodang.comparison.running import Outcome, require_alone, run_all
-from seodang.comparison.variants import Variant, from_lists, from_wholes
+from seodang.comparison.variants import Variant, from_lists, from_wholes, over
 from seodang.core.errors import ConfigError
 from seodang.core.files import write
 from seodang.core.places import expanded
 from seodang.core.recipe import Recipe, Train
 from seodang.core.registry import load_plugin
+from seodang.training.resolve import flat
+
+RecipeLike = str | Path | Mapping[str, Any] | Recipe
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,58 @@ class Comparison:
         return next(row for row in self.variants if row["name"] == name)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Where and how the runs of a comparison are made, and who hears of them."""
+
+    data: str | Path | Mapping[str, Any] | None = None
+    to: str | Path | None = None
+    processes: int | None = None
+    plugin: str | Path | None = None
+    begun: Callable[[Path, Plan, int, int, int], object] = lambda folder, plan, processes, left, count: None
+    """Hears folder, plan, processes, how many runs are left and of how many."""
+    told: Callable[[Outcome], object] = lambda outcome: None
+    """Hears how each run ended."""
+    say_aside: Callable[[str], object] = lambda text: None
+
+    def begin(self) -> None:
+        """Do what comes before everything.
+
+        Raises: SeodangError
+        """
+        require_alone()
+        if self.plugin:
+            load_plugin(self.plugin)
+        if self.processes is not None and self.processes < 1:
+            raise ConfigError("--processes {count}: should be 1 or more.", count=self.processes)
+
+    def plan(
+        self,
+        recipe: RecipeLike,
+        variants: Sequence[Variant],
+        shared: Mapping[str, Any],
+        seeds: int,
+        title: str | None = None,
+    ) -> Plan:
+        return make_plan(
+            recipe, variants, shared, seeds, self.data, lambda train: threads_of(train, self.processes), title
+        )
+
+    def train(
+        self, folder: Path, names: Sequence[str], processes: int, told: Callable[[Outcome], object]
+    ) -> int | None:
+        """Train the runs `names`; return the signal that ended it, if one did."""
+        if not names:
+            return None
+        plugin = str(self.plugin) if self.plugin else None
+        return run_all(folder, names, min(processes, len(names)), plugin, told, self.say_aside)
+
+
 def compare(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    recipe: RecipeLike,
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     *,
-    seeds: int = 3,
+    seeds: int | None = None,
     data: str | Path | Mapping[str, Any] | None = None,
     to: str | Path | None = None,
     paired: bool = False,
@@ -63,73 +114,81 @@ def compare(
 ) -> Comparison:
     """Train variants of a recipe, each with the same seeds, and compare their scores.
 
+    recipe     a recipe; or without `settings` a ladder, which holds its variants: a shipped name or a TOML file
     settings   ``{"optimizer.name": ["sgd", "adam"]}``: a grid of lists, or with `paired` the lists side by side;
                or whole combinations: a list of mappings of settings, or a mapping from names to them
-    seeds      how many; the first is the recipe's own
+    seeds      how many, by default 3 or what the ladder says; the first is the recipe's own
     to         the folder; default: one below ``runs/`` named for recipe and variants. What has finished there is kept
     processes  runs at a time; default: as many as there are cores, one thread each (on a GPU: one)
     shared     changes for all: ``train={"epochs": 3}``
 
     Raises: SeodangError and its kin for whatever the user can mend, before anything runs.
     """
+    terms = Terms(data, to, processes, plugin)
+    ladder = find_ladder(recipe)
+    if ladder is not None:
+        if settings is not None or paired:
+            raise ConfigError("{name}: is a ladder and has its variants; changes for all of them are given by name.", name=ladder.name)  # fmt: skip
+        return compare_ladder(ladder, shared, terms, seeds)
     if isinstance(settings, Mapping) and not any(isinstance(value, Mapping) for value in settings.values()):
         variants = from_lists(settings, paired)
     else:
-        variants = from_wholes(settings)
+        variants = from_wholes(settings or ())
     if not variants:
         raise ConfigError("There is nothing to compare: the list of combinations is empty.")
-    return compare_variants(recipe, variants, shared, seeds=seeds, data=data, to=to, processes=processes, plugin=plugin)
+    return compare_variants(recipe, variants, shared, terms, 3 if seeds is None else seeds)
+
+
+def compare_ladder(ladder: Ladder, shared: Mapping[str, Any], terms: Terms, seeds: int | None = None) -> Comparison:
+    """Compare the variants of a ladder; `shared` are changes for all, over its own."""
+    settings = over(dict(flat(ladder.settings)), dict(flat(shared)))
+    return compare_variants(ladder.recipe, ladder.rungs(), settings, terms, ladder.seeds if seeds is None else seeds,
+                            ladder.name, ladder.afterwards)  # fmt: skip
 
 
 def compare_variants(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: RecipeLike,
     variants: Sequence[Variant],
     shared: Mapping[str, Any],
-    *,
+    terms: Terms,
     seeds: int = 3,
-    data: str | Path | Mapping[str, Any] | None = None,
-    to: str | Path | None = None,
-    processes: int | None = None,
-    plugin: str | Path | None = None,
-    begun: Callable[[Path, Plan, int, int, int], object] = lambda folder, plan, processes, left, count: None,
-    told: Callable[[Outcome], object] = lambda outcome: None,
-    say_aside: Callable[[str], object] = lambda text: None,
+    title: str | None = None,
+    afterwards: Afterwards | None = None,
 ) -> Comparison:
-    """Compare variants; `begun` hears folder, plan, processes, how many runs are left and of how many, `told` how each of them ended."""
-    require_alone()
-    if plugin:
-        load_plugin(plugin)
-    if processes is not None and processes < 1:
-        raise ConfigError("--processes {count}: should be 1 or more.", count=processes)
-    plan = make_plan(recipe, variants, shared, seeds, data, lambda train: threads_of(train, processes))
-    processes = processes or processes_of(plan)
-    folder = (expanded(to) if to else plan.folder()).absolute()
+    """Compare variants."""
+    terms.begin()
+    plan = terms.plan(recipe, variants, shared, seeds, title)
+    processes = terms.processes or processes_of(plan)
+    folder = (expanded(terms.to) if terms.to else plan.folder()).absolute()
     require_room(folder, plan)
     left = [run.name for run in plan.runs if finished(folder, run) is None]
     facts = check(plan) if left else dict(read_plan(folder).facts)
-    plan = Plan(plan.title, plan.variants, plan.seeds, plan.runs, plan.notes, facts)
+    plan = replace(plan, facts=facts)
     begin(folder, plan)
-    begun(folder, plan, processes, len(left), len(plan.runs))
+    terms.begun(folder, plan, processes, len(left), len(plan.runs))
     outcomes: dict[str, Outcome] = {}
 
     def hear(outcome: Outcome) -> None:
         outcomes[outcome.name] = outcome
-        told(outcome)
+        terms.told(outcome)
 
     by_seed = sorted(left, key=[run.name for run in sorted(plan.runs, key=lambda run: run.seed)].index)
-    stopped_by = run_all(folder, by_seed, min(processes, len(left)), str(plugin) if plugin else None, hear,
-                         say_aside) if left else None  # fmt: skip
+    stopped_by = terms.train(folder, by_seed, processes, hear)
     if stopped_by is not None:
         return Comparison(folder, {}, stopped_by)
-    return Comparison(folder, conclude(folder, plan, outcomes, processes))
+    return Comparison(folder, conclude(folder, plan, outcomes, processes, afterwards))
 
 
-def conclude(folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], processes: int) -> dict[str, Any]:
+def conclude(
+    folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], processes: int, afterwards: Afterwards | None = None
+) -> dict[str, Any]:
     """Write comparison.json, the charts and the page; return what was found."""
-    from seodang.comparison.results import results, row_cells  # lazy: 1 s
+    from seodang.comparison.afterwards import ask  # lazy: 1 s
+    from seodang.comparison.results import results, row_cells
     from seodang.visualize.comparison import write_comparison
 
     found = results(folder, plan, outcomes, processes)
+    found["afterwards"] = ask(folder, plan, afterwards) if afterwards else []
     write(folder / "comparison.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     write_comparison(found, *row_cells(found), folder)
     return found

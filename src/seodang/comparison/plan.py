@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seodang.comparison.variants import Variant, slug
+from seodang.comparison.variants import Variant, over, slug
 from seodang.core.config import toml_text
 from seodang.core.errors import ConfigError, RunError, SeodangError
 from seodang.core.files import make_folders, remove_leftovers, write
@@ -75,10 +75,11 @@ def make_plan(
     seeds: int,
     data: str | Path | Mapping[str, Any] | None,
     threads: Callable[[Train], int | str],
+    title: str | None = None,
 ) -> Plan:
     """Return the plan; every setting that does not exist or has a wrong value is named now.
 
-    `threads` says how many a run has.
+    `threads` says how many a run has; `title` what the comparison is called, by default as its recipe.
     Raises: ConfigError, UnknownName, DataError
     """
     if not 1 <= seeds <= MOST_SEEDS:
@@ -87,24 +88,24 @@ def make_plan(
     notes: list[str] = []
     problems: dict[str, list[str]] = {}
     names: list[str] = []
-    first, title = 0, ""
+    first, called = 0, ""
     for variant in variants:
         try:
-            resolved, left_out = read_recipe(recipe, data, (), {**shared, **variant.settings})
+            resolved, left_out = read_recipe(recipe, data, (), over(shared, variant.settings))
         except SeodangError as error:
             problems.setdefault(str(error), []).append(variant.name)
             continue
         if "seed" in variant.settings:
             raise ConfigError("seed: every variant is trained with the same seeds: --seeds 3. The first is seed=…")
         notes += [say("{variant}: {reason}", variant=variant.name, reason=note) for note in left_out]
-        title, first = resolved.name, resolved.seed
+        called, first = resolved.name, resolved.seed
         resolved = resolved.replace(train=resolved.train.replace(threads=threads(resolved.train)))
         part = slug(variant.name)[:80]
         names.append(part if part not in names else f"{part}-{len(names) + 1}")
         runs += [PlannedRun(f"{names[-1]}-seed{seed}", variant.name, seed, resolved.replace(seed=seed, expected=None))
                  for seed in range(first, first + seeds)]  # fmt: skip
     _refuse(problems, len(variants))
-    return Plan(title, tuple(variants), tuple(range(first, first + seeds)), tuple(runs),
+    return Plan(title or called, tuple(variants), tuple(range(first, first + seeds)), tuple(runs),
                 (*dict.fromkeys(notes), *_one_rate_for_all(runs)))  # fmt: skip
 
 
@@ -128,12 +129,17 @@ def check(plan: Plan) -> dict[str, Any]:
 
     problems: dict[str, list[str]] = {}
     facts: dict[str, Any] = {}
+    read: dict[str, Any] = {}
     for run in plan.runs:
         if run.seed != plan.seeds[0]:
             continue
         try:
             wanted_devices(run.recipe.train)
-            made = assemble(run.recipe)
+            key = toml_text(run.recipe.data.values())
+            made = assemble(run.recipe, read.get(key))
+            read[key] = made.data
+            for network in made.task.networks(made.model).values():
+                made.rule.build(network)
         except SeodangError as error:
             problems.setdefault(str(error), []).append(run.variant)
             continue
@@ -163,7 +169,9 @@ def read_plan(folder: Path) -> Plan:
     try:
         runs = tuple(PlannedRun(str(run["name"]), str(run["variant"]), int(run["seed"]), _recipe(run["recipe"]))
                      for run in values["runs"])  # fmt: skip
-        variants = tuple(Variant(str(item["name"]), dict(item["settings"])) for item in values["variants"])
+        variants = tuple(
+            Variant(str(item["name"]), dict(item["settings"]), item.get("against")) for item in values["variants"]
+        )
         return Plan(str(values["title"]), variants, tuple(values["seeds"]), runs, tuple(values["notes"]),
                     dict(values["facts"]))  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:

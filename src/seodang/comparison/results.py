@@ -33,17 +33,19 @@ def results(folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], processes
         if plan.facts["valid"] and all(row["validation"]["seeds"] for row in rows if row["count"])
         else "score"
     )
-    best = _best(rows, by, mode)
+    pairs = any(row["against"] for row in rows)
+    best = None if pairs else _best(rows, by, mode)
     for row in rows:
-        for key, other in (("to_first", rows[0]), ("to_best", best)):
-            row[key] = None if other is None or row is other else _difference(row, other, mode, len(rows) - 1, by)
+        for key, other in (("to_first", _other(rows, row, pairs)), ("to_best", best)):
+            together = 1 if pairs else len(rows) - 1
+            row[key] = None if other is None or row is other else _difference(row, other, mode, together, by)
     found: dict[str, Any] = {
         "format": 1, "title": plan.title, "folder": str(folder), "metric": {"name": name, "mode": mode},
         "split": ", ".join(sorted(map(str, splits))), "judged_by": by, "has_validation": bool(plan.facts["valid"]),
         "seeds": list(plan.seeds), "threads": plan.threads, "processes": processes, "level": LEVEL,
-        "first": rows[0]["name"], "best": best["name"] if best else None, "variants": rows,
+        "first": rows[0]["name"], "best": best["name"] if best else None, "pairs": pairs, "variants": rows,
     }  # fmt: skip
-    found["verdicts"] = verdicts(found)
+    found["verdicts"] = pair_verdicts(found) if pairs else verdicts(found)
     found["notes"] = [*plan.notes, *_notes(found, folder, plan)]
     found["curves"] = _curves(folder, plan, name)
     return found
@@ -95,9 +97,14 @@ def _row(variant: dict[str, Any], runs: Sequence[dict[str, Any]]) -> dict[str, A
     held_out = mean_of(_known(runs, "validation"))
     seconds = mean_of(_known(runs, "train_seconds"))
     memory = max(_known(runs, "peak_memory_bytes"), default=None)
-    return {"name": variant["name"], "settings": dict(variant["settings"]), "count": count, "mean": mean,
+    return {"name": variant["name"], "settings": dict(variant["settings"]), "against": variant["against"], "count": count, "mean": mean,
             "standard_error": error, "validation": held_out._asdict(), "seconds": seconds._asdict(),
             "peak_memory_bytes": memory, "runs": list(runs)}  # fmt: skip
+
+
+def _other(rows: Sequence[dict[str, Any]], row: dict[str, Any], pairs: bool) -> dict[str, Any] | None:
+    """Return what a variant is compared with: the first; among pairs its own counterpart."""
+    return next((other for other in rows if other["name"] == row["against"]), None) if pairs else rows[0]
 
 
 def _known(runs: Sequence[dict[str, Any]], key: str) -> list[float]:
@@ -169,6 +176,28 @@ def verdicts(found: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def pair_verdicts(found: Mapping[str, Any]) -> list[str]:
+    """Return what can be said about each variant beside its own counterpart."""
+    rows = [row for row in found["variants"] if row["to_first"]]
+    kinds = {kind: [row["name"] for row in rows if row["to_first"]["judged"]["verdict"] == kind]
+             for kind in ("better", "worse", "noise", "alike", "unknown")}  # fmt: skip
+    if len(found["seeds"]) < 2:
+        return [say("With one seed nothing can be said about noise: which variant is better may be the luck of the seed. "
+                    "Give --seeds 3 or more.")]  # fmt: skip
+    said = []
+    if kinds["better"]:
+        said.append(say("Better than its counterpart, beyond noise: {names}.", names=", ".join(kinds["better"])))
+    if kinds["worse"]:
+        said.append(say("Worse than its counterpart, beyond noise: {names}.", names=", ".join(kinds["worse"])))
+    if unclear := kinds["noise"] + kinds["alike"] + kinds["unknown"]:
+        said.append(say("Within noise: {names}. These {count} seeds do not tell them from their counterparts.",
+                        names=", ".join(unclear), count=len(found["seeds"])))  # fmt: skip
+    said.append(say("Beyond noise: the {level:.0%} t interval of the difference, paired by seed, leaves out 0. Each pair is judged by "
+                    "itself: where nothing helps, one in {odds} still seems to help or to hurt.",
+                    level=found["level"], odds=round(1 / (1 - found["level"]))))  # fmt: skip
+    return said
+
+
 def _notes(found: Mapping[str, Any], folder: Path, plan: Plan) -> list[str]:
     """Return what a reader must know to judge the numbers."""
     notes = []
@@ -217,14 +246,22 @@ def row_cells(found: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]
     validated = found["has_validation"] and found["split"] != "valid"
     heads = [say("variant"), say("{score} on {split}", score=name, split=split_name(found["split"]))]
     heads += [say("{score} on {split}", score=name, split=split_name("valid"))] if validated else []
-    heads += [say("difference to {variant}", variant=found["first"]), say("difference to the best"), say("training time"),
-              say("peak memory")]  # fmt: skip
+    if found["pairs"]:
+        heads += [say("compared with"), say("difference to that")]
+    else:
+        heads += [say("difference to {variant}", variant=found["first"]), say("difference to the best")]
+    heads += [say("training time"), say("peak memory")]
     rows = []
     for row in found["variants"]:
         cells = [row["name"], plus_minus(name, row["mean"], row["standard_error"])]
         if validated:
             cells.append(plus_minus(name, row["validation"]["mean"], row["validation"]["standard_error"]))
-        cells += [difference_text(name, row["to_first"]), difference_text(name, row["to_best"])]
+        difference = difference_text(name, row["to_first"])
+        cells += (
+            [row["against"] or "", difference]
+            if found["pairs"]
+            else [difference, difference_text(name, row["to_best"])]
+        )
         seconds, memory = row["seconds"]["mean"], row["peak_memory_bytes"]
         cells += ["–" if seconds is None else duration(seconds), "–" if memory is None else f"{memory / 1e6:,.0f} MB"]
         rows.append(tuple(cells))
@@ -261,23 +298,25 @@ def difference_text(name: str, difference: Mapping[str, Any] | None) -> str:
 
 def _curves(folder: Path, plan: Plan, metric: str) -> dict[str, Any]:
     """Return for every variant the mean over seeds and its standard error, along the training."""
-    found: dict[str, Any] = {"score": [], "loss": [], "split": None, "x": "step"}
+    found: dict[str, Any] = {"score": [], "loss": [], "held_out_loss": [], "split": None, "x": "step"}
     events = {run.name: opened.events for run in plan.runs if (opened := finished(folder, run))}
-    epochs = max((event.get("epoch", 0.0) for one in events.values() for event in one), default=0.0)
-    found["x"] = across = "epoch" if epochs >= 2 else "step"
+    epochs = [max((event.get("epoch", 0.0) for event in one), default=0.0) for one in events.values()]
+    alike = bool(epochs) and 2 <= max(epochs) <= 1.5 * min(epochs)  # else a common axis would squeeze some of them
+    found["x"] = across = "epoch" if alike else "step"
     for variant in plan.variants:
-        scores, losses = [], []
+        scores, losses, held = [], [], []
         for run in plan.runs:
             if run.variant != variant.name or run.name not in events:
                 continue
             evaluated = [event for event in events[run.name] if event["event"] == "evaluated"]
             if evaluated:
                 found["split"] = evaluated[0]["split"]
-                scores.append({event[across]: event["scores"].get(metric) for event in evaluated
-                               if event["split"] == found["split"]})  # fmt: skip
+                own = [event for event in evaluated if event["split"] == found["split"]]
+                scores.append({event[across]: event["scores"].get(metric) for event in own})
+                held.append({event[across]: event["scores"].get("loss") for event in own if metric != "loss"})
             losses.append({event[across]: next(iter(event["losses"].values())) for event in events[run.name]
                            if event["event"] == "stepped"})  # fmt: skip
-        for key, series in (("score", scores), ("loss", losses)):
+        for key, series in (("score", scores), ("loss", losses), ("held_out_loss", held)):
             if band := _band(series):
                 found[key].append({"variant": variant.name, **band})
     return found

@@ -12,16 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seodang.comparison.comparing import Comparison, begin, conclude, processes_of, threads_of
-from seodang.comparison.plan import Plan, check, finished, make_plan
+from seodang.comparison.comparing import Comparison, RecipeLike, Terms, begin, conclude, processes_of
+from seodang.comparison.plan import Plan, check, finished
 from seodang.comparison.results import validation
-from seodang.comparison.running import Outcome, require_alone, run_all
+from seodang.comparison.running import Outcome
 from seodang.comparison.variants import RANGE, Variant, named, slug, words_of
 from seodang.core.config import parse_override
 from seodang.core.errors import ConfigError, MissingExtra, RunError
 from seodang.core.places import expanded
-from seodang.core.recipe import Recipe
-from seodang.core.registry import load_plugin
 from seodang.core.run import runs_folder
 
 JOURNAL = "search.journal"
@@ -59,20 +57,7 @@ def space_of(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return space, shared
 
 
-def search(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    space: Space,
-    shared: Mapping[str, Any],
-    *,
-    trials: int = 20,
-    data: str | Path | Mapping[str, Any] | None = None,
-    to: str | Path | None = None,
-    processes: int | None = None,
-    plugin: str | Path | None = None,
-    begun: Callable[[Path, Plan, int, int, int], object] = lambda folder, plan, processes, left, count: None,
-    told: Callable[[Outcome], object] = lambda outcome: None,
-    say_aside: Callable[[str], object] = lambda text: None,
-) -> Comparison:
+def search(recipe: RecipeLike, space: Space, shared: Mapping[str, Any], terms: Terms, trials: int = 20) -> Comparison:
     """Train `trials` runs with settings out of `space`, judged by the validation part; finished ones are kept.
 
     Source: Akiba et al. 2019, "Optuna: A next-generation hyperparameter optimization framework", arXiv:1907.10902;
@@ -83,14 +68,12 @@ def search(
         import optuna  # lazy: an extra
     except ImportError:
         raise MissingExtra("optuna", "search") from None
-    require_alone()
-    if plugin:
-        load_plugin(plugin)
+    terms.begin()
     if trials < 1:
         raise ConfigError("--trials {count}: should be 1 or more.", count=trials)
 
     def planned(variants: Sequence[Variant]) -> Plan:
-        return make_plan(recipe, variants, shared, 1, data, lambda train: threads_of(train, processes))
+        return terms.plan(recipe, variants, shared, 1)
 
     corners = planned([Variant(name, settings) for name, settings in _corners(space).items()])
     facts = check(corners)
@@ -98,15 +81,16 @@ def search(
         raise ConfigError(
             "A search chooses by the validation part, and this data has none. Set one aside, for example data.valid=0.15"
         )
-    at_a_time = processes or processes_of(corners)
-    folder = (expanded(to) if to else runs_folder() / f"search-{slug(corners.title)}-{corners.digest()}").absolute()
+    at_a_time = terms.processes or processes_of(corners)
+    name = f"search-{slug(corners.title)}-{corners.digest()}"
+    folder = (expanded(terms.to) if terms.to else runs_folder() / name).absolute()
     _require_room(folder, corners)
     trial_plan = _Trials(optuna, folder, facts, space, planned, corners)
 
     def train(names: Sequence[str]) -> int | None:
-        return run_all(folder, names, at_a_time, str(plugin) if plugin else None, trial_plan.hear(told), say_aside)
+        return terms.train(folder, names, at_a_time, trial_plan.hear(terms.told))
 
-    stopped_by = trial_plan.run(trials, at_a_time, begun, train)
+    stopped_by = trial_plan.run(trials, at_a_time, terms.begun, train)
     if stopped_by is not None:
         return Comparison(folder, {}, stopped_by)
     return Comparison(folder, conclude(folder, _best_first(folder, trial_plan.plan), trial_plan.outcomes, at_a_time))

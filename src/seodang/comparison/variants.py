@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from seodang.core.config import parse_override
 from seodang.core.errors import ConfigError
+from seodang.core.recipe import LENGTHS
 
 RANGE = re.compile(r"([-+.\de]+?)\.\.([-+.\de]+)")
 """A range of numbers, as a search has it: 1e-4..1e-1"""
@@ -23,6 +24,8 @@ class Variant(NamedTuple):
 
     name: str
     settings: Mapping[str, Any]
+    against: str | None = None
+    """The variant it is compared with; without one, the first."""
 
 
 def variants_of(words: Sequence[str], paired: bool, wholes: Sequence[str]) -> tuple[list[Variant], dict[str, Any]]:
@@ -113,6 +116,13 @@ def checked(variants: list[Variant]) -> list[Variant]:
     if len(variants) > MOST:
         raise ConfigError("{count} variants are too many to compare: at most {most}.", count=len(variants), most=MOST)
     return variants
+
+
+def over(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `own` settings over `shared` ones; a length of a run replaces another."""
+    lengths = {f"train.{name}" for name in LENGTHS}
+    kept = {key: value for key, value in shared.items() if key not in lengths or not lengths & set(own)}
+    return {**kept, **own}
 
 
 def slug(name: str) -> str:

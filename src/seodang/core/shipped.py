@@ -1,4 +1,4 @@
-"""The recipes that come with Seodang, and how a recipe is found by name or path."""
+"""The recipes and ladders that come with Seodang, and how one is found by name or path."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from seodang.core.errors import UnknownName, nearest
 from seodang.core.registry import natural
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+LADDERS = Path(__file__).parent.parent / "ladders"
+RUNGS = {"variants", "grid"}
+"""What a ladder's file has and a recipe's has not."""
 
 
 def recipe_names() -> list[str]:
@@ -38,3 +41,15 @@ def recipe_path(name: str) -> Path:
 
 def recipe_values(name: str) -> dict[str, Any]:
     return read_toml(recipe_path(name))
+
+
+def ladder_names() -> list[str]:
+    return sorted((path.stem for path in LADDERS.glob("*.toml")), key=natural)
+
+
+def ladder_path(name: str) -> Path | None:
+    """Return the file of a ladder: a path, or the name of a shipped one; None if `name` is no ladder."""
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return path if RUNGS & set(read_toml(path)) else None
+    return LADDERS / f"{name}.toml" if name in ladder_names() else None

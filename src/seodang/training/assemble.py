@@ -28,16 +28,17 @@ class Assembly(NamedTuple):
     record: BundleRecord
 
 
-def assemble(recipe: Recipe) -> Assembly:
-    """Read the data, and make the model and the task that fit it.
+def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
+    """Read the data (or take `data` that is prepared), and make the model and the task that fit it.
 
     Raises: ConfigError, UnknownName or DataError; nothing has been written then.
     """
     for registry, choice in ((architectures, recipe.model), (tasks, recipe.task), (optimizers, recipe.optimizer)):
         registry[choice.name]  # an unknown name is said before the data is read
     rule = optimizers.make(recipe.optimizer)
-    data = datasets.make(recipe.data, None, recipe.seed)
-    data.prepare()
+    if data is None:
+        data = datasets.make(recipe.data, None, recipe.seed)
+        data.prepare()
     facts = data.facts
     _check_kinds(recipe, facts)
     task = tasks.make(recipe.task, facts.known(), facts)

@@ -12,7 +12,7 @@ from typing import Any
 from seodang import __version__
 from seodang.core.files import write
 from seodang.core.language import say
-from seodang.visualize.draw import svg
+from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Column, Figure, Intervals, Lines, Series, Table
 from seodang.visualize.history import WIDE, is_share, score_name, score_text, split_name
 from seodang.visualize.markup import Markup, element, joined
@@ -23,22 +23,24 @@ from seodang.visualize.scale import finite
 from seodang.visualize.sections import Section
 
 Found = Mapping[str, Any]
+CURVES = {"score": "curves", "loss": "losses", "held_out_loss": "held-out-losses"}
+"""What is followed along the training, and the name of its chart."""
 
 
 def write_comparison(found: Found, heads: Sequence[str], rows: Sequence[tuple[str, ...]], folder: Path) -> None:
     """Write the charts as SVG and PNG, and the page with all of them and the table."""
     charts = figures(found)
     for figure in charts:
-        write(folder / f"{figure.name}.svg", '<?xml version="1.0" encoding="UTF-8"?>\n' + svg(figure))
+        save(figure, folder, figure.name)
         write(folder / f"{figure.name}.png", chart_png(figure))
     write(folder / "comparison.html", comparison_page(found, heads, rows, charts))
 
 
 def figures(found: Found) -> list[Figure]:
     """Return the charts: scores with their spread, then the curves along the training."""
-    made: list[Figure] = [scores(found)] if found["best"] else []
-    for key in ("score", "loss"):
-        if found["curves"][key]:
+    made: list[Figure] = [scores(found)] if any(row["mean"] is not None for row in found["variants"]) else []
+    for key in CURVES:
+        if found["curves"].get(key):
             made.append(curves(found, key))
     return made
 
@@ -76,7 +78,8 @@ def curves(found: Found, key: str) -> Lines:
                           band=(item["low"], item["high"]) if len(found["seeds"]) > 1 else None)
                    for item in found["curves"][key])  # fmt: skip
     split = split_name(found["curves"]["split"] or "")
-    what = say("{score} on {split}", score=score_name(name), split=split) if key == "score" else say("training loss")
+    what = {"score": say("{score} on {split}", score=score_name(name), split=split), "loss": say("training loss"),
+            "held_out_loss": say("{score} on {split}", score=score_name("loss"), split=split)}[key]  # fmt: skip
     values = finite(value for item in series for value in item.y)
     log = (
         bool(values)
@@ -90,7 +93,7 @@ def curves(found: Found, key: str) -> Lines:
     about = say("The mean over the seeds, in the band of its standard error.") if len(found["seeds"]) > 1 else ""
     return Lines(title[:1].upper() + title[1:], alt, series, Axis(across),
                  Axis("", log=log, percent=key == "score" and is_share(name)), about=about,
-                 name="curves" if key == "score" else "losses")  # fmt: skip
+                 name=CURVES[key])  # fmt: skip
 
 
 def comparison_page(
@@ -105,6 +108,12 @@ def comparison_page(
     shown = [Section("scores", say("Scores"), head, [*charts[:1], numbers])]
     if charts[1:]:
         shown.append(Section("curves", say("Along the training"), say("How the variants got there."), list(charts[1:])))
+    if found["afterwards"]:
+        tables = [Table(item["title"], item["title"], tuple(Column(text, number=place > 0) for place, text in enumerate(item["heads"])),
+                        tuple(map(tuple, item["cells"]))) for item in found["afterwards"]]  # fmt: skip
+        shown.append(
+            Section("afterwards", say("Asked afterwards"), say("What else the finished runs say."), list(tables))
+        )
     return page(title, header(found), shown, details(found), _footer())
 
 
@@ -140,7 +149,8 @@ def _worth(found: Found, row: Mapping[str, Any], cells: Sequence[str]) -> tuple[
     def number(value: Any) -> float:
         return float("-inf") if value is None else float(value)
 
-    differences = [number(row[key] and row[key]["mean"]) for key in ("to_first", "to_best")]
+    first, best = (number(row[key] and row[key]["mean"]) for key in ("to_first", "to_best"))
+    differences: list[float | str] = [str(row["against"] or ""), first] if found["pairs"] else [first, best]
     validated = [number(row["validation"]["mean"])] if len(cells) == 7 else []
     return (cells[0], number(row["mean"]), *validated, *differences, number(row["seconds"]["mean"]),
             number(row["peak_memory_bytes"]))  # fmt: skip

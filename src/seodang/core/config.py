@@ -76,7 +76,10 @@ def _explain(error: ValidationError, cls: type[Config], where: str) -> str:
         elif kind == "missing":
             lines.append(say("{path}: is missing.", path=path))
         else:
-            lines.append(f"{path}: {_range(kind, context, item['msg'])} " + say("(got {value}).", value=repr(value)))
+            reason = _range(kind, context, item["msg"])
+            together = kind == "value_error" and isinstance(value, Mapping)  # which settings, the reason says
+            reason += "." if together else " " + say("(got {value}).", value=repr(value))
+            lines.append(f"{path}: {reason}" if path else reason)
     return "\n".join(lines)
 
 

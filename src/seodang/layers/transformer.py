@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seodang.layers.activation import ACTIVATIONS, ActivationName
 from seodang.layers.attention import KeyValueCache, MultiHeadAttention
-from seodang.layers.dropout import Dropout
+from seodang.layers.dropout import Dropout, DropPath
 
 GELUName = Literal["exact", "tanh"]
 
@@ -38,12 +38,14 @@ class TransformerBlock(nn.Module):
     r"""Self-attention, then a feed-forward layer, each added to its input: $x + f(\mathrm{norm}(x))$.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, sec. 3.1; normalised before instead of after, as in
-    Radford et al. 2019, "Language models are unsupervised multitask learners", sec. 2.3.
+    Radford et al. 2019, "Language models are unsupervised multitask learners", sec. 2.3; either branch may be dropped
+    whole for an example, Huang et al. 2016, arXiv:1603.09382, eq. 2.
     """
 
     def __init__(
         self, embed_dim: int, num_heads: int, feedforward_dim: int, bias: bool = True, dropout: float = 0.0,
         attention_dropout: float = 0.0, causal: bool = False, activation: ActivationName = "gelu",
+        drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.attention_norm = nn.LayerNorm(embed_dim, bias=bias)
@@ -51,6 +53,7 @@ class TransformerBlock(nn.Module):
         self.feedforward_norm = nn.LayerNorm(embed_dim, bias=bias)
         self.feedforward = FeedForward(embed_dim, feedforward_dim, bias, activation)
         self.dropout = Dropout(dropout)
+        self.drop_path = DropPath(drop_path)
 
     def forward(
         self,
@@ -58,5 +61,5 @@ class TransformerBlock(nn.Module):
         mask: Bool[Tensor, "#B #N #T S"] | None = None,
         cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "B T D"]:
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask, cache))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        x = x + self.drop_path(self.dropout(self.attention(self.attention_norm(x), mask, cache)))
+        return x + self.drop_path(self.dropout(self.feedforward(self.feedforward_norm(x))))

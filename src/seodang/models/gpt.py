@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seodang.core.config import Config
 from seodang.layers.activation import ActivationName
 from seodang.layers.attention import KeyValueCache
-from seodang.layers.dropout import Dropout
+from seodang.layers.dropout import Dropout, drop_path_shares
 from seodang.layers.position import LearnedPosition
 from seodang.layers.transformer import GELUName, TransformerBlock
 from seodang.models.base import Architecture, architectures
@@ -34,6 +34,8 @@ class GPTConfig(Config):
     """Share of embeddings and of what each layer adds, silenced while training."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of attention weights silenced while training."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Share of examples the last block leaves as they are while training, fewer in proportion for those before it."""
     bias: bool = True
     """Whether dense layers and normalisations have biases."""
     tied: bool = True
@@ -63,7 +65,7 @@ class GPT(Architecture):
 
     Source: Radford et al. 2019, "Language models are unsupervised multitask learners", sec. 2.3 and table 2;
     GELU, learned positions and dropout from Radford et al. 2018, "Improving language understanding by generative
-    pre-training", sec. 4.1.
+    pre-training", sec. 4.1; `drop_path` Huang et al. 2016, arXiv:1603.09382, eq. 2 and 4.
     Shapes: tokens (B, T) → logits (B, T, V); T is at most max_len.
     Differs: positions start as spread as all weights (OpenAI's code: half). The paper's table 2 gives 117M, 345M
     and 762M parameters; the released models, and these, have 124M, 355M and 774M.
@@ -86,8 +88,8 @@ class GPT(Architecture):
         activation: ActivationName = config.activation or ("gelu-tanh" if config.gelu == "tanh" else "gelu")
         self.layers = nn.ModuleList(
             TransformerBlock(width, config.num_heads, 4 * width, config.bias, config.dropout,
-                             config.attention_dropout, causal=True, activation=activation)
-            for _ in range(config.num_layers)
+                             config.attention_dropout, causal=True, activation=activation, drop_path=share)
+            for share in drop_path_shares(config.drop_path, config.num_layers)
         )  # fmt: skip
         self.norm = nn.LayerNorm(width, bias=config.bias)
         self.head = nn.Linear(width, config.vocab_size, bias=False)

@@ -185,8 +185,8 @@ class Recorder(files.Disk):
         self._record(Op("sync", self._open[descriptor]))
 
     def close(self, descriptor: int) -> None:
+        del self._open[descriptor]  # first: once it is closed, another thread may get its number
         super().close(descriptor)
-        del self._open[descriptor]
 
     def rename(self, source: Path, target: Path) -> None:
         super().rename(source, target)

@@ -47,10 +47,10 @@ def test_the_order_of_a_save(tmp_path: Path) -> None:
         "state.json",
         "manifest.json",
     )
-    expected = [("mkdir", [folder])]
-    for name in names:
-        expected += [("write", [f"{folder}/{name}"]), ("fsync", [f"{folder}/{name}"])]
-    expected += [
+    expected = [
+        ("mkdir", [folder]),
+        *(("write", [f"{folder}/{name}"]) for name in names),
+        *(("fsync", [f"{folder}/{name}"]) for name in names),
         ("fsync", [folder]),
         ("rename", [folder, "checkpoints/step-000000006"]),
         ("fsync", ["checkpoints"]),

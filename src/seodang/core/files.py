@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
@@ -26,65 +26,20 @@ from pathlib import Path
 from typing import Any
 
 from seodang.core.blocks import BLOCK, Content, Parts, blocks, entry, size_of
+from seodang.core.disk import Disk
 from seodang.core.errors import DiskError, WeightsError
 from seodang.core.strict import LARGE_BYTES, parse_json, read_regular, regular_size
 
 MANIFEST = "manifest.json"
 BUSY = 4 * BLOCK
 """From this size on digests are computed beside the writing."""
-HURRY = 16 * BLOCK
+HURRY = 4 * BLOCK
 """Bytes after which the disk may begin (benchmarks/saving.py: a third less waiting for 100 MB)."""
 TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
 
 _writing: set[Path] = set()
 """Temporaries this process is writing now."""
 os.register_at_fork(after_in_child=_writing.clear)
-
-
-class Disk:
-    """The few system calls writing is made of: one place to trace them, and to make them fail in tests."""
-
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-
-    def open_append(self, path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        return os.write(descriptor, data)
-
-    def sync(self, descriptor: int) -> None:
-        os.fsync(descriptor)
-
-    def hurry(self, descriptor: int, first: int, size: int) -> None:
-        """Let the disk begin with these bytes: `sync` has less to wait for. Nothing depends on it."""
-        if hasattr(os, "posix_fadvise"):  # that they are not needed in memory starts their writing, on Linux
-            os.posix_fadvise(descriptor, first, size, os.POSIX_FADV_DONTNEED)
-
-    def truncate(self, descriptor: int, size: int) -> None:
-        os.ftruncate(descriptor, size)
-
-    def close(self, descriptor: int) -> None:
-        os.close(descriptor)
-
-    def rename(self, source: Path, target: Path) -> None:
-        os.rename(source, target)
-
-    def make_folder(self, path: Path) -> None:
-        os.mkdir(path)
-
-    def sync_folder(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def remove(self, path: Path) -> None:
-        os.unlink(path)
-
-    def remove_folder(self, path: Path) -> None:
-        os.rmdir(path)
 
 
 disk = Disk()
@@ -98,7 +53,8 @@ def write(path: Path, data: bytes | str) -> None:
     data = data.encode() if isinstance(data, str) else data
     with explained(path, len(data)), _temporary(path) as temporary:
         try:
-            _write_synced(temporary, [data])
+            with _synced() as put:
+                put(temporary, [data])
             disk.rename(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -159,9 +115,12 @@ def write_folder(path: Path, files: Mapping[str, Content], facts: Mapping[str, A
         at = temporary
         try:
             disk.make_folder(temporary)
-            for name, pieces in parts.items():
-                _write_synced(temporary / name, pieces)
-            _write_synced(temporary / MANIFEST, [_manifest({**(facts or {}), "files": digests()})])
+            with (
+                _synced() as put
+            ):  # all are written before the first is waited for: the disk is asked once, not six times
+                for name, pieces in parts.items():
+                    put(temporary / name, pieces)
+                put(temporary / MANIFEST, [_manifest({**(facts or {}), "files": digests()})])
             disk.sync_folder(temporary)
             disk.rename(temporary, path)
             at = path
@@ -342,7 +301,7 @@ def _digesting(files: Mapping[str, Parts], size: int) -> Iterator[Any]:
     if size < BUSY:
         yield lambda: {name: entry(parts) for name, parts in files.items()}
         return
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         waiting = {name: pool.submit(entry, parts) for name, parts in files.items()}
         yield lambda: {name: future.result() for name, future in waiting.items()}
 
@@ -379,19 +338,37 @@ def _discard(folder: Path) -> None:
         disk.remove_folder(folder)
 
 
-def _write_synced(path: Path, parts: Parts) -> None:
-    descriptor = disk.create(path)
-    try:
+@contextmanager
+def _synced() -> Iterator[Callable[[Path, Parts], None]]:
+    """Give a function that writes a new file; at the end all of them are durable."""
+    written: list[int] = []
+
+    def put(path: Path, parts: Parts) -> None:
+        written.append(disk.create(path))
         done = hurried = 0
         for block in blocks(parts):  # one call for all of 100 MB takes eight times as long here as one for each block
-            _write_all(descriptor, block)
+            _write_all(written[-1], block)
             done += len(block)
             if done - hurried >= HURRY:
-                disk.hurry(descriptor, hurried, done - hurried)
+                disk.hurry(written[-1], hurried, done - hurried)
                 hurried = done
-        disk.sync(descriptor)
+
+    try:
+        yield put
+        for descriptor in written:
+            disk.sync(descriptor)
     finally:
-        disk.close(descriptor)
+        _close_all(written)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    """Close all of them, also where the disk fails at one."""
+    try:
+        while descriptors:
+            disk.close(descriptors.pop(0))
+    finally:
+        if descriptors:
+            _close_all(descriptors)
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from seodang.core import files
 
-EVERY_BYTE = 1536
+EVERY_BYTE = 48
 """Up to this many unsynced bytes, a file is torn at each of them; beyond, at this many places."""
-PIECES = 7
+PIECES = 4
 """Pieces of unsynced bytes that may arrive in any order."""
 MOST = 4_000
 """States of several unsynced things together at one moment, before they are taken one by one."""

@@ -70,6 +70,8 @@ class Train(Config):
     """Largest allowed norm of a network's gradient."""
     clip_value: float | None = Field(None, gt=0)
     """Largest allowed size of each number of the gradient: beyond it they are cut. Not together with clip."""
+    weight_noise: float = Field(0.0, ge=0)
+    """Standard deviation of Gaussian noise on all weights while an update is computed; it is off again before the step."""
     average: float | None = Field(None, gt=0, lt=1)
     """Decay of the moving average of the weights; the average is what is evaluated and kept."""
     log_every: int = Field(20, gt=0)
@@ -77,7 +79,8 @@ class Train(Config):
     evaluate_every: int | Literal["epoch"] = "epoch"
     """Updates between evaluations; 0 = only before and after."""
     save_every: int | Literal["evaluate"] = "evaluate"
-    """Updates between checkpoints; "evaluate" = at every evaluation; 0 = only at the end."""
+    """Updates between checkpoints, the most a crash can cost; "evaluate" = at every evaluation; 0 = only at the end. Large
+    checkpoints, which are written beside the loop, are begun every half of it."""
     keep: int = Field(2, ge=2)
     """Newest checkpoints kept, besides the best."""
     on_save_error: Literal["stop", "continue"] = "stop"
@@ -89,6 +92,9 @@ class Train(Config):
     """Seconds after which a process that reads data, or one of several devices, counts as stuck."""
     patience: int | None = Field(None, gt=0)
     """Stop after this many evaluations without improvement."""
+    bootstrap: int | None = Field(None, ge=0)
+    """Train on a bootstrap sample of the training split, drawn with replacement: 1, 2, 3 … are different samples. Models of
+    several samples, averaged by `seodang evaluate RUN RUN …`, are bagging."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -21,7 +21,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -241,11 +241,11 @@ class RunFolder:
         move(checkpoint, aside)
         return aside
 
-    def prune(self, keep: int) -> None:
-        """Remove all checkpoints but the newest `keep` and the best."""
+    def prune(self, keep: int, spare: Callable[[int], bool] = lambda step: False) -> None:
+        """Remove all checkpoints but the newest `keep`, the best, and those of updates that `spare` wants."""
         best = self.best
         for path in self.checkpoints[:-keep]:
-            if path != best:
+            if path != best and not spare(int(path.name[5:])):
                 remove_folder(path)
 
     # ------------------------------------------------------------------------------- one trainer a time

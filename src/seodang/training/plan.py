@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seodang.core.errors import ConfigError
 from seodang.core.recipe import Recipe, Train
+from seodang.data.bootstrap import Resampled
 from seodang.data.dataset import Dataset, Loader
 from seodang.task.base import Task
 from seodang.training.devices import Devices
@@ -21,6 +22,8 @@ def make_loader(recipe: Recipe, data: Dataset, devices: Devices) -> Loader | Non
     if "train" not in data.facts.sizes or data.facts.inputs.kind == "world":
         return None
     examples, train = data.split("train"), recipe.train
+    if train.bootstrap is not None:
+        examples = Resampled(examples, recipe.seed, train.bootstrap)
     size = len(examples) if train.batch_size == "all" else train.batch_size
     return Loader(examples, size, recipe.seed, devices.rank, devices.world, train.workers, train.timeout)
 

@@ -19,6 +19,7 @@ from seodang.data.dataset import Dataset, Examples, MemoryExamples, TableBatch, 
 from seodang.data.finding import listed, refuse, shown
 from seodang.data.held_out import HeldOut, bins, grouped_split, split_note
 from seodang.data.images import MemoryImages, channel_statistics
+from seodang.data.input_noise import InputNoise, NoisyRows
 from seodang.data.picture_loading import Subset
 from seodang.data.splits import fingerprint
 from seodang.data.targets import ordered
@@ -27,7 +28,7 @@ Layout = Literal["auto", "NHW", "NHWC", "NCHW"]
 COLOURS = (1, 3)
 
 
-class ArraysConfig(HeldOut):
+class ArraysConfig(HeldOut, InputNoise):
     """An .npz file, and how it is read and split."""
 
     path: str = ""
@@ -86,6 +87,8 @@ class ArrayData(Dataset):
         assert isinstance(inputs, VectorInputs)
         assert self._targets is not None
         features = (self._inputs[rows] - torch.tensor(inputs.mean)) / torch.tensor(inputs.std)
+        if name == "train" and self.settings.noise:
+            return NoisyRows(features, self._targets[rows], inputs, self.settings.noise)
         return MemoryExamples(TableBatch, features, self._targets[rows])
 
     def baseline(self, split: str) -> dict[str, float] | None:
@@ -101,11 +104,17 @@ class ArrayData(Dataset):
 
     def _read_inputs(self, values: np.ndarray, train: Tensor, name: str) -> Inputs:
         if values.ndim > 2:
+            if self.settings.noise:
+                raise ConfigError("data.noise={value}: is for rows of numbers, and '{name}' holds pictures. Their noise is "
+                                  "data.augment=noise.", value=self.settings.noise, name=name)  # fmt: skip
             self._inputs = torch.from_numpy(self._pictures(values, name))
             mean, std = channel_statistics(self._inputs[train])
             channels, height, width = self._inputs.shape[1:]
             inputs: Inputs = ImageInputs(channels=channels, height=height, width=width, mean=mean, std=std)
         else:
+            if self.settings.augment:
+                raise ConfigError("data.augment: is for pictures, and '{name}' holds rows of numbers. Noise on those is data.noise.",
+                                  name=name)  # fmt: skip
             self._inputs = torch.from_numpy(values.astype(np.float32))
             rows = self._inputs[train].double()
             spread = rows.std(0, unbiased=False)

@@ -10,12 +10,13 @@ from pydantic import Field
 from seodang.data.columns import ColumnChoice
 from seodang.data.dataset import datasets
 from seodang.data.held_out import HeldOut
+from seodang.data.input_noise import InputNoise
 from seodang.data.raw_table import RawColumn, RawTable
 from seodang.data.table import Copies, Table
 from seodang.data.targets import Kind
 
 
-class BuiltInConfig(ColumnChoice, HeldOut):
+class BuiltInConfig(ColumnChoice, HeldOut, InputNoise):
     """How a table that needs no reading is used."""
 
     test: float = Field(0.3, ge=0, lt=1)

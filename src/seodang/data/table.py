@@ -15,6 +15,7 @@ from seodang.data.columns import Chosen, ColumnChoice, choose_columns, encode, l
 from seodang.data.dataset import Dataset, MemoryExamples, TableBatch, datasets
 from seodang.data.finding import refuse
 from seodang.data.held_out import HeldOut, bins, grouped_split, split_note
+from seodang.data.input_noise import InputNoise, NoisyRows
 from seodang.data.raw_table import RawColumn, RawTable, TableFormat
 from seodang.data.splits import fingerprint
 from seodang.data.table_reading import read_table
@@ -23,7 +24,7 @@ from seodang.data.targets import Answers, Kind, find_target, read_target
 Copies = Literal["auto", "free", "together"]
 
 
-class TableConfig(TableFormat, ColumnChoice, HeldOut):
+class TableConfig(TableFormat, ColumnChoice, HeldOut, InputNoise):
     """A table file, its target, and how it is read and split."""
 
     path: str = ""
@@ -89,7 +90,11 @@ class Table(Dataset):
 
     def split(self, name: str) -> MemoryExamples:
         rows = self._rows[name]
-        return MemoryExamples(TableBatch, self._features[rows], self._targets[rows])
+        features, targets = self._features[rows], self._targets[rows]
+        if name == "train" and self.settings.noise:
+            assert isinstance(self.facts.inputs, TableInputs)
+            return NoisyRows(features, targets, self.facts.inputs, self.settings.noise)
+        return MemoryExamples(TableBatch, features, targets)
 
     def baseline(self, split: str) -> dict[str, float] | None:
         """Return what scikit-learn's linear model and forest score on a split, fitted on the same training rows."""

@@ -177,13 +177,32 @@ def export(
     write_json({"run": run, "format": to, "path": str(written)}) if machine else print(written)
 
 
+def _weights(file: str, name: str) -> tuple[Path, str]:
+    """Return where the weights are and what they belong to: a file and a name, or what an address stands for."""
+    from seodang.data.download import Official, find_path  # lazy: 1 s
+    from seodang.models.published import PUBLISHED
+
+    if file in PUBLISHED and not expanded(file).exists():
+        official = PUBLISHED[file]
+        wanted = Official(official.name, official.url, official.most_bytes, official.sha256)
+        return find_path(file, wanted), name or file
+    if not name:
+        raise ConfigError("Say which model the weights belong to: --as resnet50. Addresses that need no --as: {known}",
+                          known=", ".join(PUBLISHED))  # fmt: skip
+    return expanded(file), name
+
+
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=say("A file with weights from elsewhere: .safetensors, or .pt, .pth and .bin of PyTorch."))],
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help=say("The model they belong to: seodang list models"))],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=say(
+        "A file with weights from elsewhere (.safetensors, or .pt, .pth and .bin of PyTorch), or an address: resnet50.imagenet."))],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help=say("The bundle to write; it must not exist yet."))],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help=say(
+        "The model they belong to: seodang list models. Not needed with an address."))] = "",
     settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]", help=say(
         "Settings of the model, and what is known of its data: classes=cat,dog image_size=28 …"))] = None,
     plugin: Plugin = None,
+    download: Annotated[bool, typer.Option("--download", help=say(
+        "Fetch weights that are missing from their publisher without asking."))] = False,
     machine: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -194,7 +213,9 @@ def import_(
     values: dict[str, Any] = {}
     for word in settings or []:
         override(values, *parse_override(word))
-    notes = import_weights(expanded(file), name, expanded(to), values)
+    with environment(DOWNLOAD, "1" if download else None):
+        path, name = _weights(file, name)
+    notes = import_weights(path, name, expanded(to), values)
     if machine:
         write_json({"file": file, "model": name, "path": to, "notes": notes})
     else:

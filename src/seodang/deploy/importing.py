@@ -1,7 +1,8 @@
 """Import: weights from elsewhere into a bundle that every command here takes.
 
-A ``.safetensors`` file is read as it is; a ``.pt``, ``.pth``, ``.bin`` or ``.ckpt`` file is a pickle, and is only ever
-opened by `sandbox`. Names and shapes must be those of the architecture, all of them; nothing is skipped.
+A ``.safetensors`` file is read as it is; a ``.pt``, ``.pth``, ``.th``, ``.bin`` or ``.ckpt`` file is a pickle, and is only
+ever opened by `sandbox`. Names may be ours or those of a library `key_maps` knows; names and shapes must be those of the
+architecture, all of them; nothing is skipped. Official files are known again by their SHA-256.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from seodang.core.errors import ConfigError, DataError, DiskError, WeightsError
-from seodang.core.files import make_folders
+from seodang.core.files import file_digest, make_folders
 from seodang.core.inputs import Facts, ImageInputs, Inputs, TokenInputs, VectorInputs
+from seodang.core.language import say
 from seodang.core.places import expanded
 from seodang.core.recipe import Choice
 from seodang.core.registry import Entry
@@ -23,9 +25,13 @@ from seodang.core.strict import LARGE_BYTES, read_regular
 from seodang.deploy.sandbox import convert
 from seodang.models.base import architectures
 from seodang.models.bundle import Bundle, BundleRecord, load_weights, read_tensors, ties
+from seodang.models.key_maps import translate
+from seodang.models.published import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED, Published, imagenet_classes, recognize
 from seodang.task.base import tasks
 
-PICKLES = (".pt", ".pth", ".bin", ".ckpt")
+PICKLES = (".pt", ".pth", ".th", ".bin", ".ckpt")
+IMAGENET = "imagenet"
+"""As `classes`: the thousand of ILSVRC 2012, and the usual mean and std of such pictures."""
 ABOUT_DATA = (
     "classes",
     "image_size",
@@ -45,7 +51,8 @@ def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any])
     """Write a bundle at `to` with the weights of `file` in the architecture `name`; return notes for people.
 
     `settings` are the model's own, and what is known of its data: classes (names, or how many), image_size,
-    in_channels, mean and std (per channel, of pixels in 0…1), tokenizer (a ``tokenizer.json``), task.
+    in_channels, mean and std (per channel, of pixels in 0…1), tokenizer (a ``tokenizer.json``), task. `name` may be an
+    address of published weights, for the official file of them alone.
 
     Raises: WeightsError listing every missing, unexpected and misshapen name; ConfigError, DataError, DiskError
     """
@@ -53,6 +60,7 @@ def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any])
         raise DiskError("{path}: is there already. Name a folder that does not exist yet.", path=to)
     settings = {**settings, **dict(settings.get("model", {}))}
     settings.pop("model", None)
+    name, known_notes, settings = with_published(file, name, settings)
     entry = architectures[name]
     facts = facts_from(entry, settings)
     known = facts.known()
@@ -64,11 +72,59 @@ def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any])
     tasks.settings(task)
     weights, notes = read_weights(file)
     model = architectures[name].maker(config)
-    load_weights(model, untied(model, weights, file), file)
+    translated = translate(model, weights, file)
+    load_weights(model, untied(model, translated.weights, file), file)
     make_folders(to.parent)
     record = BundleRecord(model=Choice.of({"name": name, **config.values()}), task=task, facts=facts)
     Bundle(model.eval(), record).write(to)
-    return notes
+    return (*notes, *translated.notes, *known_notes, *unsaid(facts, settings))
+
+
+def with_published(file: Path, name: str, settings: Mapping[str, Any]) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    """Return the architecture's name, notes, and the settings with what is known of an official file or of ImageNet.
+
+    Raises: WeightsError if `name` is an address, and the file is not that of the address.
+    """
+    asked = PUBLISHED.get(name)
+    found = recognize(file_digest(file)) if file.is_file() else None
+    if asked is not None and file.is_file() and found != name:
+        raise WeightsError("{path}: is not the official file of {address}. Its SHA-256 is {digest}, it should be {expected}. For other "
+                           "weights of the same kind: --as {model} classes=imagenet", path=file, address=name,
+                           digest=file_digest(file), expected=shown_digest(asked), model=asked.model)  # fmt: skip
+    model = asked.model if asked is not None else name
+    notes: list[str] = []
+    settings = dict(settings)
+    official = PUBLISHED[found] if found is not None else None
+    if official is not None and official.model == model:
+        settings = {**official.settings(), **settings}
+        notes.append(say("{path}: is the official file {address} (SHA-256 {digest}). It should name {top1:.1%} of the validation "
+                         "pictures right, {top5:.1%} among five. Licence: {licence}.", path=file, address=found,
+                         digest=shown_digest(official), top1=official.top1, top5=official.top5,
+                         licence=official.licence))  # fmt: skip
+    if settings.get("classes") == IMAGENET:
+        settings = {
+            "mean": list(IMAGENET_MEAN),
+            "std": list(IMAGENET_STD),
+            **settings,
+            "classes": list(imagenet_classes()),
+        }
+    return model, tuple(notes), settings
+
+
+def shown_digest(official: Published) -> str:
+    """Return what is known of the digest: all of it, or how it begins."""
+    return official.sha256 if official.whole_digest else f"{official.sha256}…"
+
+
+def unsaid(facts: Facts, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what was not said of the pictures the model was trained on, and what stands in for it."""
+    if not isinstance(facts.inputs, ImageInputs) or {"mean", "std"} & settings.keys():
+        return ()
+    return (
+        say(
+            "No mean and std were given: pixels go in from 0 to 1. Networks trained on ImageNet need classes=imagenet."
+        ),
+    )
 
 
 def told_by_data(key: str, known: Mapping[str, Any]) -> bool:

@@ -13,16 +13,22 @@ from seodang.core.config import Config
 from seodang.core.errors import SeodangError
 from seodang.core.inputs import ImageInputs
 from seodang.core.recipe import Choice
-from seodang.data.augment import Augment, augmentations, similarity_grid
+from seodang.data.augment import Augment, augmentations
+from seodang.data.augment_geometry import similarity_grid
 from seodang.data.dataset import Draws, Loader, generator
 from seodang.data.images import MemoryImages, channel_statistics, normalize, pixels
 
 INPUTS = ImageInputs(channels=2, height=9, width=12, mean=(0.3, 0.6), std=(0.2, 0.5))
+COLOUR_INPUTS = ImageInputs(channels=3, height=9, width=12, mean=(0.3, 0.4, 0.6), std=(0.2, 0.3, 0.5))
 UNIT = ImageInputs(channels=2, height=9, width=12, mean=(0.0, 0.0), std=(1.0, 1.0))
 
 
 def pictures(count: int = 40) -> Tensor:
     return torch.randint(0, 256, (count, 2, 9, 12), dtype=torch.uint8, generator=generator("pictures"))
+
+
+def colour_pictures(count: int = 40) -> Tensor:
+    return torch.randint(0, 256, (count, 3, 9, 12), dtype=torch.uint8, generator=generator("colours"))
 
 
 def draws(total: int, rows: slice | None = None, index: int = 0) -> Draws:
@@ -91,7 +97,7 @@ def test_only_training_batches_are_augmented() -> None:
 
 @pytest.mark.parametrize("name", augmentations.names())
 def test_the_same_draw_repeats_and_another_differs(name: str) -> None:
-    examples, rows = MemoryImages(pictures(), None, INPUTS, [name]), torch.arange(40)
+    examples, rows = MemoryImages(colour_pictures(), None, COLOUR_INPUTS, [name]), torch.arange(40)
     first = examples.batch(rows, draws(40, index=1)).images
     assert torch.equal(first, examples.batch(rows, draws(40, index=1)).images)
     assert not torch.equal(first, examples.batch(rows, draws(40, index=2)).images)
@@ -99,7 +105,7 @@ def test_the_same_draw_repeats_and_another_differs(name: str) -> None:
 
 @pytest.mark.parametrize("name", augmentations.names())
 def test_ranks_together_see_what_one_sees(name: str) -> None:
-    examples = MemoryImages(pictures(), torch.arange(40), INPUTS, [name])
+    examples = MemoryImages(colour_pictures(), torch.arange(40), COLOUR_INPUTS, [name])
     one = next(Loader(examples, 15, seed=3))
     parts = [next(Loader(examples, 15, seed=3, rank=rank, world=4)) for rank in range(4)]
     torch.testing.assert_close(torch.cat([part.images for part in parts]), one.images, rtol=0, atol=1e-6)

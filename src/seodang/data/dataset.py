@@ -8,6 +8,7 @@ the whole batch, of which every rank takes its rows: one device and eight see th
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -80,6 +81,13 @@ class Draws:
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """Return int64 (B, *shape), uniform in low … high - 1."""
         return torch.randint(low, high, (self._total, *shape), generator=self.generator)[self._rows]
+
+    def bytes(self, *shape: int) -> Tensor:
+        """Return uint8 (B, *shape), uniform in 0 … 255: eight to a random number, so a tenth of the time of `integers`."""
+        count = math.prod(shape)
+        numbers = torch.empty(self._total, -(-count // 8), dtype=torch.int64)
+        numbers.random_(-(2**63), None, generator=self.generator)
+        return numbers[self._rows].view(torch.uint8)[:, :count].reshape(-1, *shape)
 
     @property
     def generator(self) -> torch.Generator:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seodang.core.inputs import ImageInputs
 from seodang.core.recipe import Choice
-from seodang.data.augment import augmentations
+from seodang.data.augment import changed, fitted
 from seodang.data.dataset import Draws, ImageBatch
 
 
@@ -29,8 +29,7 @@ class MemoryImages:
         augment: Sequence[str | Choice] = (),
     ) -> None:
         self.images, self.labels, self.inputs = images, labels, inputs
-        self.augment = [augmentations.make(Choice.of({"name": item} if isinstance(item, str) else item.values()))
-                        for item in augment]  # fmt: skip
+        self.augment = fitted(augment, inputs)
         # on the scale of bytes, so that a batch needs no division by 255
         mean, std = statistics(inputs, images.device)
         self._mean, self._scale = mean * 255, 1 / (std * 255)
@@ -41,8 +40,7 @@ class MemoryImages:
     def batch(self, rows: Tensor, draws: Draws | None) -> ImageBatch:
         images = self.images.index_select(0, rows)
         if draws is not None:
-            for change in self.augment:
-                images = change(images.float() if change.interpolates else images, draws)
+            images = changed(images, self.augment, draws)
         labels = None if self.labels is None else self.labels.index_select(0, rows)
         return ImageBatch(images.float().sub_(self._mean).mul_(self._scale), labels)
 

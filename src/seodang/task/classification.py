@@ -10,7 +10,6 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from seodang.core.config import Config
 from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts
 from seodang.core.language import say
@@ -19,13 +18,14 @@ from seodang.data.reading import read_inputs
 from seodang.layers.auxiliary import add_losses
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import cross_entropy, perceptron_criterion
+from seodang.task.mixing import Mixed, MixingConfig, mix
 from seodang.task.weights_film import WeightsFilm
 
 TOP = 5
 """With more than twice as many classes, how often the right one is among this many best is scored too."""
 
 
-class ClassificationConfig(Config):
+class ClassificationConfig(MixingConfig):
     """How class errors are weighed."""
 
     loss: Literal["cross-entropy", "perceptron"] = "cross-entropy"
@@ -37,6 +37,12 @@ class ClassificationConfig(Config):
     def _consistent(self) -> Self:
         if self.loss == "perceptron" and self.smoothing:
             raise ValueError(say("smoothing={value} goes with loss=cross-entropy only", value=self.smoothing))
+        if self.loss == "perceptron" and self.mixing:
+            raise ValueError(say("{setting} goes with task.loss=cross-entropy only: a perceptron learns from one right answer",
+                                 setting=self.mixing))  # fmt: skip
+        if self.mixed < 1 and not self.mixing:
+            raise ValueError(say("mixed={value} is the share of batches that task.mixup or task.cutmix mixes, and both are off",
+                                 value=self.mixed))  # fmt: skip
         return self
 
 
@@ -45,8 +51,9 @@ class Classification(Task):
     """Tell which of several classes an input belongs to, by cross-entropy or by the perceptron criterion.
 
     Source: softmax and maximum likelihood, Bridle 1990, "Probabilistic interpretation of feedforward classification
-    network outputs"; label smoothing Szegedy et al. 2016, arXiv:1512.00567, sec. 7; perceptron criterion
-    Rosenblatt 1962, "Principles of neurodynamics", ch. 5.
+    network outputs"; label smoothing Szegedy et al. 2016, arXiv:1512.00567, sec. 7; mixup Zhang et al. 2018,
+    arXiv:1710.09412; CutMix Yun et al. 2019, arXiv:1905.04899; perceptron criterion Rosenblatt 1962, "Principles of
+    neurodynamics", ch. 5.
     Units: loss is in nats per example with cross-entropy; accuracy and top5 are shares.
     """
 
@@ -66,6 +73,14 @@ class Classification(Task):
             raise ConfigError("task.name=classification: the data has one class only, '{name}'; there is nothing to tell apart.",
                               name=", ".join(facts.classes))  # fmt: skip
 
+        kind = facts.inputs.kind
+        if settings.cutmix and kind != "image":
+            raise ConfigError("task.cutmix={value} pastes a part of one picture into another, but this data gives {kind}. "
+                              "Use task.mixup.", value=settings.cutmix, kind=kind)  # fmt: skip
+        if settings.mixup and kind not in ("image", "table", "vector"):
+            raise ConfigError("task.mixup={value} averages numbers, but this data gives {kind}, of which there is no mean.",
+                              value=settings.mixup, kind=kind)  # fmt: skip
+
     def prepare(self, model: nn.Module, seed: int) -> None:
         self.weights_film = WeightsFilm.of(model, self.facts)
 
@@ -74,8 +89,19 @@ class Classification(Task):
             self.weights_film.watch(step)
 
     def losses(self, model: nn.Module, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+        mixed = self.seen(batch, model.training)
+
+        def loss(logits: Tensor) -> Tensor:
+            return mixed.loss(lambda labels: self._loss(logits, labels, self.settings.smoothing))
+
+        yield "model", add_losses(model(mixed.inputs), loss)
+
+    def seen(self, batch: Batch, training: bool = True) -> Mixed:
+        """Return the examples as the model sees them: in training they are mixed, if a setting says so."""
         inputs, labels = batch
-        yield "model", add_losses(model(inputs), lambda logits: self._loss(logits, labels, self.settings.smoothing))
+        if training and self.settings.mixing:
+            return mix(inputs, labels, self.settings)
+        return Mixed(inputs, labels, labels, 1.0)
 
     def _loss(self, logits: Float[Tensor, "B K"], labels: Tensor, smoothing: float = 0.0) -> Tensor:
         if self.settings.loss == "perceptron":

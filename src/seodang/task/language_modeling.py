@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from seodang.core.config import Config
 from seodang.core.errors import DataError
 from seodang.core.inputs import TokenInputs
 from seodang.data.dataset import Batch, Dataset, in_order, map_tensors
@@ -17,6 +16,7 @@ from seodang.data.tokenizers import encode, read_tokenizer
 from seodang.generate.text import Sampling, continue_text
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import cross_entropy
+from seodang.task.mixing import Unmixable
 
 SCORED_LOGITS = 1 << 24
 """Logits computed at once when nothing is trained: 64 MB in float32."""
@@ -26,7 +26,7 @@ COUNTED_PAIRS = 1 << 24
 """Pairs of tokens the baseline keeps counts of, at most."""
 
 
-class LanguageModelingConfig(Config):
+class LanguageModelingConfig(Unmixable):
     """Nothing to set: the next token's likelihood is all there is."""
 
 

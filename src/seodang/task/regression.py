@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from seodang.core.config import Config
 from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts
 from seodang.data.dataset import Batch, Dataset
 from seodang.data.reading import read_inputs
 from seodang.task.base import Prediction, Tally, Task, tasks
 from seodang.task.losses import squared_error
+from seodang.task.mixing import Unmixable
 
 LEAST_VARIANCE = 1e-6
 """Variance of the standardised targets of a split below which r2 says nothing."""
 
 
-class RegressionConfig(Config):
+class RegressionConfig(Unmixable):
     """Least squares has nothing to choose."""
 
 

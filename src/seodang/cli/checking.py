@@ -13,21 +13,22 @@ from seodang.cli.layout import columns, screen_width
 from seodang.core.errors import ConfigError, WeightsError
 from seodang.core.language import say
 from seodang.core.places import expanded
+from seodang.core.shipped import ladder_path
 
 GOOD, BAD = "✓", "✗"
 
 
 def check(
-    target: Annotated[str | None, typer.Argument(metavar="[RECIPE|RUN]", help=say(
-        "A recipe, or the folder of a run or bundle; without one, this machine."))] = None,
+    target: Annotated[str | None, typer.Argument(metavar="[RECIPE|LADDER|RUN]", help=say(
+        "A recipe, a ladder, or the folder of a run or bundle; without one, this machine."))] = None,
     settings: Annotated[list[str] | None, typer.Argument(metavar="[section.key=value …]", help=say(
         "Changes to the recipe, or settings of the data."))] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="PATH", help=say(
         "A folder or file to look through before anything is trained on it."))] = None,
     measure: Annotated[bool, typer.Option("--measure", help=say(
-        "Train the recipe anew and compare with what it promises."))] = False,
+        "Train the recipe anew and compare with what it promises; run a ladder."))] = False,
     write: Annotated[bool, typer.Option("--write", help=say(
-        "With --measure: write the result into the recipe's file."))] = False,
+        "With --measure: write the result into the recipe's file; of a ladder also its page."))] = False,
     at_least: Annotated[list[str] | None, typer.Option("--at-least", metavar="NAME=VALUE", help=say(
         "With --write: what later measurements must reach, for example accuracy=0.97."))] = None,
     at_most: Annotated[list[str] | None, typer.Option("--at-most", metavar="NAME=VALUE", help=say(
@@ -39,6 +40,12 @@ def check(
     load(plugin)
     if (write or at_least or at_most) and not measure:
         raise ConfigError("--write, --at-least and --at-most belong to --measure: only measured numbers are written.")
+    if target is not None and data is None and ladder_path(target) is not None:
+        from seodang.cli.laddering import check_ladder
+
+        if at_least or at_most:
+            raise ConfigError("--at-least and --at-most are for recipes: a ladder promises nothing, it compares.")
+        raise typer.Exit(check_ladder(target, settings or [], measure, write, plugin, machine))
     if measure:
         from seodang.cli.measuring import check_promise
 

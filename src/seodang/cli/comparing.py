@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -63,33 +64,44 @@ def compare(
 
     watch = Watch(sys.stderr if machine else sys.stdout, quiet)
     terms = Terms(data, to, processes, plugin, watch.begin, watch, say_aside)
-    try:
-        with environment(DOWNLOAD, "1" if download else None):
-            ladder = find_ladder(recipe)
-            if ladder is not None:
-                if search or paired or variant:
-                    raise ConfigError(
-                        "{name}: is a ladder and has its variants: no --search, --paired or --variant.", name=recipe
-                    )
-                made = compare_ladder(ladder, shared_settings(ladder, settings or []), terms, seeds)
-            elif search:
-                made = _searched(recipe, settings or [], trials, paired or bool(variant), terms)
-            else:
-                variants, shared = variants_of(settings or [], paired, variant or [])
-                made = compare_variants(recipe, variants, shared, terms, 3 if seeds is None else seeds)
-    except KeyboardInterrupt:
-        raise typer.Exit(complain(_go_on(watch.folder), "KeyboardInterrupt", INTERRUPTED, machine)) from None
-    if made.stopped_by is not None:
-        raise typer.Exit(complain(_go_on(made.path, saved=True), "KeyboardInterrupt", 128 + made.stopped_by, machine))
-    broken = _broken(made.found)
+    with environment(DOWNLOAD, "1" if download else None), finished_or_exit(watch, machine) as ended:
+        ladder = find_ladder(recipe)
+        if ladder is not None:
+            if search or paired or variant:
+                raise ConfigError(
+                    "{name}: is a ladder and has its variants: no --search, --paired or --variant.", name=recipe
+                )
+            made = ended(compare_ladder(ladder, shared_settings(ladder, settings or []), terms, seeds))
+        elif search:
+            made = ended(_searched(recipe, settings or [], trials, paired or bool(variant), terms))
+        else:
+            variants, shared = variants_of(settings or [], paired, variant or [])
+            made = ended(compare_variants(recipe, variants, shared, terms, 3 if seeds is None else seeds))
     if machine:
         write_json({**made.found, "page": str(made.page)})
     else:
         write_lines(report(made.found, made.path))
         if search and made.best:
             print(say("Is it luck? {command}", command=_again(recipe, settings or [], made[made.best]["settings"])))
-    if broken:
+    if broken(made.found):
         raise typer.Exit(2)
+
+
+@contextmanager
+def finished_or_exit(watch: Watch, machine: bool) -> Iterator[Callable[[Any], Any]]:
+    """Give a function that returns a comparison if it has ended; if it was stopped, say how to go on, and exit."""
+
+    def ended(made: Any) -> Any:
+        if made.stopped_by is not None:
+            raise typer.Exit(
+                complain(_go_on(made.path, saved=True), "KeyboardInterrupt", 128 + made.stopped_by, machine)
+            )
+        return made
+
+    try:
+        yield ended
+    except KeyboardInterrupt:
+        raise typer.Exit(complain(_go_on(watch.folder), "KeyboardInterrupt", INTERRUPTED, machine)) from None
 
 
 def _searched(recipe: str, words: list[str], trials: int, other: bool, terms: Any) -> Any:
@@ -171,7 +183,7 @@ def _go_on(folder: Path | None, saved: bool = False) -> str:
     )
 
 
-def _broken(found: Mapping[str, Any]) -> bool:
+def broken(found: Mapping[str, Any]) -> bool:
     """Return whether a run failed by anything but its own numbers: a rate that is too high is a result."""
     return any(run["state"] != "finished" and run.get("kind") != "TrainingError"
                for row in found["variants"] for run in row["runs"])  # fmt: skip

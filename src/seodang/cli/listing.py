@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -22,23 +23,25 @@ if TYPE_CHECKING:
     from seodang.core.registry import Entry
 
 SECTIONS = {"models": "model", "datasets": "data", "tasks": "task", "optimizers": "optimizer"}
-Kind = Literal["models", "recipes", "datasets", "tasks", "optimizers"]
+Kind = Literal["models", "recipes", "ladders", "datasets", "tasks", "optimizers"]
 
 
 def list_(
-    kind: Annotated[Kind | None, typer.Argument(metavar="[models|recipes|datasets|tasks|optimizers]", help=say(
+    kind: Annotated[Kind | None, typer.Argument(metavar="[models|recipes|ladders|datasets|tasks|optimizers]", help=say(
         "What to list; everything if it is left out."))] = None,
     plugin: Plugin = None,
     machine: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
     load(plugin)
-    kinds = [kind] if kind else ["recipes", *SECTIONS]
-    found = {name: recipe_rows() if name == "recipes" else entry_rows(name) for name in kinds}
+    from seodang.cli.laddering import ladder_rows
+
+    makers = {"recipes": recipe_rows, "ladders": ladder_rows, **{name: partial(entry_rows, name) for name in SECTIONS}}
+    found = {name: maker() for name, maker in makers.items() if kind in (None, name)}
     if machine:
         write_json(found[kind] if kind else found)
         return
-    titles = {"recipes": say("Recipes"), "models": say("Models"), "datasets": say("Datasets"), "tasks": say("Tasks"),
+    titles = {"recipes": say("Recipes"), "ladders": say("Ladders"), "models": say("Models"), "datasets": say("Datasets"), "tasks": say("Tasks"),
               "optimizers": say("Optimizers")}  # fmt: skip
     for number, (name, rows) in enumerate(found.items()):
         if not kind:
@@ -72,7 +75,7 @@ def entry_rows(kind: str) -> list[dict[str, Any]]:
 
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help=say(
-        "A recipe (name, TOML file or run folder), model, dataset, task or optimizer."))],
+        "A recipe or ladder (name or TOML file), a run folder, a model, dataset, task or optimizer."))],
     plugin: Plugin = None,
     machine: Json = False,
     debug: Debug = False,
@@ -84,7 +87,7 @@ def show(
         found.append(values)
         texts.append(lines)
     if not found:
-        raise UnknownName("There is no recipe, model, dataset, task or optimizer called '{name}'.{suggestion} "
+        raise UnknownName("There is no recipe, ladder, model, dataset, task or optimizer called '{name}'.{suggestion} "
                           "See them all: seodang list", name=name, suggestion=nearest(name, _all_names()))  # fmt: skip
     if machine:
         write_json(found[0] if len(found) == 1 else found)
@@ -94,9 +97,12 @@ def show(
 
 
 def _matches(name: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    from seodang.core.shipped import recipe_names
+    from seodang.cli.laddering import ladder_show
+    from seodang.core.shipped import ladder_path, recipe_names
 
-    if name in recipe_names() or name.endswith(".toml") or expanded(name).exists():
+    if ladder_path(name) is not None:
+        yield ladder_show(name)
+    elif name in recipe_names() or name.endswith(".toml") or expanded(name).exists():
         yield recipe_page(name)
     from seodang.training.resolve import registry_of  # lazy: 1 s
 
@@ -106,10 +112,14 @@ def _matches(name: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
 
 
 def _all_names() -> list[str]:
-    from seodang.core.shipped import recipe_names
+    from seodang.core.shipped import ladder_names, recipe_names
     from seodang.training.resolve import registry_of
 
-    return [*recipe_names(), *(name for section in SECTIONS.values() for name in registry_of(section).names())]
+    return [
+        *recipe_names(),
+        *ladder_names(),
+        *(name for section in SECTIONS.values() for name in registry_of(section).names()),
+    ]
 
 
 def entry_page(entry: Entry) -> tuple[dict[str, Any], list[str]]:

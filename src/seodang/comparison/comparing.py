@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from seodang.core.files import write
 from seodang.core.places import expanded
 from seodang.core.recipe import Recipe, Train
 from seodang.core.registry import load_plugin
+from seodang.core.strict import LARGE_BYTES, Refused, parse_json, read_regular
 from seodang.training.resolve import flat
 
+FOUND = "comparison.json"
 RecipeLike = str | Path | Mapping[str, Any] | Recipe
 
 
@@ -141,29 +144,31 @@ def compare(
 
 def compare_ladder(ladder: Ladder, shared: Mapping[str, Any], terms: Terms, seeds: int | None = None) -> Comparison:
     """Compare the variants of a ladder; `shared` are changes for all, over its own."""
+    terms.begin()
+    return compare_plan(ladder_plan(ladder, shared, terms, seeds), terms, ladder.afterwards)
+
+
+def ladder_plan(ladder: Ladder, shared: Mapping[str, Any], terms: Terms, seeds: int | None = None) -> Plan:
     settings = over(dict(flat(ladder.settings)), dict(flat(shared)))
-    return compare_variants(ladder.recipe, ladder.rungs(), settings, terms, ladder.seeds if seeds is None else seeds,
-                            ladder.name, ladder.afterwards)  # fmt: skip
+    return terms.plan(ladder.recipe, ladder.rungs(), settings, ladder.seeds if seeds is None else seeds, ladder.name)
 
 
 def compare_variants(
-    recipe: RecipeLike,
-    variants: Sequence[Variant],
-    shared: Mapping[str, Any],
-    terms: Terms,
-    seeds: int = 3,
-    title: str | None = None,
-    afterwards: Afterwards | None = None,
+    recipe: RecipeLike, variants: Sequence[Variant], shared: Mapping[str, Any], terms: Terms, seeds: int = 3
 ) -> Comparison:
-    """Compare variants."""
+    """Compare variants of a recipe; `shared` are changes for all."""
     terms.begin()
-    plan = terms.plan(recipe, variants, shared, seeds, title)
+    return compare_plan(terms.plan(recipe, variants, shared, seeds), terms)
+
+
+def compare_plan(plan: Plan, terms: Terms, afterwards: Afterwards | None = None) -> Comparison:
+    """Train what of a plan is not trained yet, and say what was found."""
     processes = terms.processes or processes_of(plan)
     folder = (expanded(terms.to) if terms.to else plan.folder()).absolute()
     require_room(folder, plan)
+    began = time.monotonic()
     left = [run.name for run in plan.runs if finished(folder, run) is None]
-    facts = check(plan) if left else dict(read_plan(folder).facts)
-    plan = replace(plan, facts=facts)
+    plan = replace(plan, facts=check(plan) if left else dict(read_plan(folder).facts))
     begin(folder, plan)
     terms.begun(folder, plan, processes, len(left), len(plan.runs))
     outcomes: dict[str, Outcome] = {}
@@ -176,22 +181,38 @@ def compare_variants(
     stopped_by = terms.train(folder, by_seed, processes, hear)
     if stopped_by is not None:
         return Comparison(folder, {}, stopped_by)
-    return Comparison(folder, conclude(folder, plan, outcomes, processes, afterwards))
+    at_once = time.monotonic() - began if len(left) == len(plan.runs) else None
+    return Comparison(folder, conclude(folder, plan, outcomes, processes, afterwards, at_once))
 
 
 def conclude(
-    folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], processes: int, afterwards: Afterwards | None = None
-) -> dict[str, Any]:
-    """Write comparison.json, the charts and the page; return what was found."""
+    folder: Path, plan: Plan, outcomes: Mapping[str, Outcome], processes: int,
+    afterwards: Afterwards | None = None, at_once: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write comparison.json, the charts and the page; return what was found.
+
+    `at_once` is how many seconds it took, if nothing of it was done before.
+    """
     from seodang.comparison.afterwards import ask  # lazy: 1 s
     from seodang.comparison.results import results, row_cells
     from seodang.visualize.comparison import write_comparison
 
     found = results(folder, plan, outcomes, processes)
+    found["wall_seconds"] = _took_before(folder) if at_once is None and not outcomes else at_once
     found["afterwards"] = ask(folder, plan, afterwards) if afterwards else []
-    write(folder / "comparison.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write(folder / FOUND, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     write_comparison(found, *row_cells(found), folder)
     return found
+
+
+def _took_before(folder: Path) -> float | None:
+    """Return the seconds that stand in a comparison's file."""
+    try:
+        values = parse_json(read_regular(folder / FOUND, LARGE_BYTES), LARGE_BYTES)
+    except (OSError, Refused):
+        return None
+    seconds = values.get("wall_seconds") if isinstance(values, dict) else None
+    return seconds if isinstance(seconds, float) else None
 
 
 def _on_cpu(train: Train) -> bool:

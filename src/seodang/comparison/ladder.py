@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -56,6 +56,8 @@ class Ladder(Config):
     """The variants, each a table with a name and the sections it changes. The others are compared with the first."""
     grid: Mapping[str, Any] = {}
     """In place of variants: settings and their values, every combination of them."""
+    charts: tuple[Literal["comparison", "curves", "losses", "held-out-losses"], ...] = ("comparison",)
+    """The charts its page shows."""
     afterwards: Afterwards = Afterwards()
     """What every finished run is asked besides its scores."""
 

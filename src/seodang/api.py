@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from seodang.core.inputs import Facts
     from seodang.data.dataset import Dataset
+    from seodang.diagnosis.finding import Diagnosis
     from seodang.models.bundle import Bundle
     from seodang.task.base import Prediction
 
@@ -249,6 +250,16 @@ def look(
     return draw(opened, bundle, task, list(inputs), Path(to) if to else path / "figures")
 
 
+def doctor(run: str | Path | RunFolder, *, plugin: str | Path | None = None) -> Diagnosis:
+    """Return what ails a run, finished or not: from its history, its newest network and its data. Nothing in it changes."""
+    if plugin:
+        load_plugin(plugin)
+    from seodang.diagnosis.doctor import diagnose  # lazy: 1 s
+
+    opened = open_run(run)
+    return diagnose(opened, *(open_bundle(opened.checkpoints[-1]) if opened.checkpoints else (None, None)))
+
+
 def export(run: str | Path | RunFolder, to: str = "safetensors", path: str | Path | None = None) -> Path:
     """Write the best model of a run for use elsewhere: ``safetensors`` (a bundle), ``onnx`` or ``torch``."""
     from seodang.deploy.export import export as write_export  # lazy: 1 s
@@ -335,7 +346,8 @@ def _fit(
     allow_drift: bool,
 ) -> Run:
     """Train in `folder`, from the checkpoint that `find` finds there, if any."""
-    from seodang.training.determinism import deterministic  # lazy: 1 s
+    from seodang.diagnosis.live import Watch  # lazy: 1 s
+    from seodang.training.determinism import deterministic
     from seodang.training.devices import Devices, machine
     from seodang.training.listeners import look_over_data
     from seodang.training.trainer import Trainer
@@ -351,9 +363,9 @@ def _fit(
             checkpoint = find(run)
             if devices.main:
                 devices.barrier()
-            pictures = [_pictures(run, assembly.data)] if devices.main else []
+            own: list[Listener] = [Watch(run), _pictures(run, assembly.data)] if devices.main else []
             trainer = Trainer(assembly.recipe, assembly.model, assembly.task, assembly.data, assembly.rule, run,
-                              assembly.record, devices, [*listeners, *pictures])  # fmt: skip
+                              assembly.record, devices, [*listeners, *own])  # fmt: skip
             if checkpoint:
                 trainer.restore(checkpoint, allow_drift)
             elif devices.main:

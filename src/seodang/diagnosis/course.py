@@ -1,0 +1,173 @@
+"""Illnesses of the course of a run: over-fitting, standing still too early, and those of networks that play or act."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from seodang.core.language import say
+from seodang.diagnosis.finding import Finding, retrain, show
+from seodang.diagnosis.rates import LEAST_POINTS
+from seodang.diagnosis.story import Story
+
+RISE = 0.15
+"""Share by which the held-out loss must have risen above its least to count: half of that is seen in sound runs."""
+RISE_OF_FIRST = 0.04
+"""The same as a share of the loss before training, so that a rise from 0.05 to 0.06 is none."""
+APART = 0.6
+"""Share of the held-out loss below which the training loss is when a network knows its examples by heart."""
+FLAT = 0.03
+"""Share of the whole fall of the loss that counts as no change."""
+FLAT_FOR = 0.45
+"""Share of the run a plateau lasts: a cosine schedule is flat for about the last fifth."""
+FALL_OF_RATE = 5.0
+"""Times by which the rate fell where the plateau begins."""
+UNLEARNED = 0.15
+"""Share of the first loss above which there was still something to learn."""
+COLLAPSED = 1.0
+"""Nats of divergence from the prior, over all latents, below which a picture is hardly told by them. Source: Bowman et al. 2016,
+"Generating sentences from a continuous space", arXiv:1511.06349, sec. 3.1; Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, sec. 5.3."""
+CERTAIN = 0.98
+"""Share of pictures a discriminator is right about from which it teaches nothing. Source: Arjovsky & Bottou 2017, arXiv:1701.04862, sec. 2."""
+ONE_CLASS = 0.6
+"""Share of drawn pictures in one class from which a generator has collapsed."""
+LEAST_EVALUATIONS = 4
+
+
+def over_fitting(story: Story) -> Finding | None:
+    """Find where the held-out loss turned while the training loss went on falling.
+
+    Source: Prechelt 1998, "Early stopping — but when?", sec. 2 (generalisation loss).
+    """
+    curve = story.curve("loss")
+    if len(curve) < LEAST_EVALUATIONS or not story.by_loss or not story.points or not story.first:
+        return None
+    place = min(range(len(curve)), key=lambda index: curve[index][1])
+    onset, least = curve[place]
+    late = curve[place + 1 :]
+    if len(late) < 2 or story.last is None:
+        return None
+    end = fmean(value for _, value in late[-max(2, len(late) // 3) :])
+    if end - least < max(RISE * least, RISE_OF_FIRST * story.first) or story.last > APART * end:
+        return None
+    return Finding(
+        "over-fitting",
+        say("The held-out loss was least at update {onset:,} ({least:.4g}) and has risen to {end:.4g}, while the training loss fell to "
+            "{last:.4g}.", onset=onset, least=least, end=end, last=story.last),
+        say("From that update on the network learned its examples by heart, and no longer what they have in common."),
+        retrain(story.run, *_less_fitting(story)),
+        {"onset": onset, "least": least, "held_out": end, "training": story.last}, onset)  # fmt: skip
+
+
+def _less_fitting(story: Story) -> list[str]:
+    """Return the change to try: stop in time where there is a validation split; else shrink the weights."""
+    if story.split == "valid" and not story.recipe.train.patience:
+        return ["train.patience=3"]
+    decay = float(story.optimizer.get("weight_decay", 0.0))
+    return [f"optimizer.weight_decay={max(0.1, 10 * decay):g}", "optimizer.name=adamw"]
+
+
+def plateau(story: Story) -> Finding | None:
+    """Find a loss that froze when the rate dropped, while there was much left to learn."""
+    points, first = story.points, story.first
+    if len(points) < 4 * LEAST_POINTS or not story.by_loss or not first or story.last is None:
+        return None
+    fall = first - story.last
+    if fall <= 0 or story.last < UNLEARNED * first:
+        return None
+    begin = next((place for place in range(len(points) - 1, 0, -1)
+                  if points[place].rate > FALL_OF_RATE * points[-1].rate), None)  # fmt: skip
+    if begin is None or begin < LEAST_POINTS or points[-1].progress - points[begin].progress < FLAT_FOR:
+        return None
+    length = max(3, min(begin, len(points) - begin) // 2)
+    before = fmean(point.loss for point in points[max(0, begin - length) : begin + 1])
+    early = fmean(point.loss for point in points[max(0, begin - 2 * length) : max(1, begin - length)])
+    late = fmean(point.loss for point in points[-length:])
+    middle = fmean(point.loss for point in points[begin + 1 : begin + 1 + length])
+    if early - before < FLAT * fall or middle - late > 0.1 * fall:
+        return None
+    return Finding(
+        "plateau",
+        say("Until update {step:,} the loss was falling ({early:.4g} to {before:.4g}); then the rate dropped from {high:.3g} to {low:.3g}, and "
+            "for the remaining {share:.0%} of the run it went from {middle:.4g} to {late:.4g}.", step=points[begin].step, early=early,
+            before=before, high=points[begin].rate, low=points[-1].rate, share=points[-1].progress - points[begin].progress,
+            middle=middle, late=late),
+        say("The rate fell while there was still much to gain: the rest of the run was spent on the spot."),
+        retrain(story.run, "optimizer.schedule=cosine", *_without_drops(story)),
+        {"begin": points[begin].step, "before": before, "late": late}, points[begin].step)  # fmt: skip
+
+
+def _without_drops(story: Story) -> list[str]:
+    """Return what takes back settings that go with a step schedule only."""
+    settings = story.recipe.optimizer.settings
+    return [
+        f"optimizer.{name}={value}"
+        for name, value in (("drop_at", "[]"), ("drop", "0.1"), ("wait", "5"))
+        if name in settings
+    ]
+
+
+def posterior_collapse(story: Story) -> Finding | None:
+    """Find an autoencoder whose latents say nothing."""
+    curve = story.curve("kl")
+    if len(curve) < 2 or curve[-1][0] < 50 or curve[-1][1] >= COLLAPSED:
+        return None
+    return Finding(
+        "posterior-collapse",
+        say("The latents say {value:.3g} nats about a picture, at update {step:,}.", value=curve[-1][1], step=curve[-1][0]),
+        say("Every picture is encoded alike: the decoder has learned to draw without looking at the latents."),
+        retrain(story.run, f"task.beta={short_beta(story):g}"), {"kl": curve[-1][1]})  # fmt: skip
+
+
+def short_beta(story: Story) -> float:
+    beta = float(story.recipe.task.settings.get("beta", 1.0))
+    return 1.0 if beta > 1 else beta / 4
+
+
+def discriminator_wins(story: Story) -> Finding | None:
+    """Find a discriminator that is right about everything, so that its gradient teaches the generator nothing."""
+    known = [item for item in story.scored if item.step > 0 and {"real_accuracy", "fake_accuracy"} <= set(item.scores)]
+    if not known:
+        return None
+    scores = known[-1].scores
+    if min(scores["real_accuracy"], scores["fake_accuracy"]) < CERTAIN:
+        return None
+    return Finding(
+        "discriminator-wins",
+        say("At update {step:,} the discriminator is right about {real:.1%} of real and {fake:.1%} of drawn pictures.",
+            step=known[-1].step, real=scores["real_accuracy"], fake=scores["fake_accuracy"]),
+        say("A discriminator that is always right gives the generator no direction."),
+        retrain(story.run, f"optimizer.lr={story.recipe_rate / 4:.3g}", "optimizer.betas=[0.5, 0.999]"),
+        {"real": scores["real_accuracy"], "fake": scores["fake_accuracy"]}, known[-1].step)  # fmt: skip
+
+
+def mode_collapse(story: Story) -> Finding | None:
+    """Find a generator that draws one thing."""
+    known = [item for item in story.scored if item.step > 0 and "largest_share" in item.scores]
+    if not known or not known[-1].scores["largest_share"] > ONE_CLASS:
+        return None
+    share = known[-1].scores["largest_share"]
+    return Finding(
+        "mode-collapse", say("{share:.0%} of the drawn pictures are of one class.", share=share),
+        say("The generator has found one thing that passes, and draws nothing else."),
+        retrain(story.run, f"optimizer.lr={story.recipe_rate / 2:.3g}"), {"largest_share": share}, known[-1].step)  # fmt: skip
+
+
+def not_learning_to_act(story: Story) -> Finding | None:
+    """Find an agent that returns no more than it did before training."""
+    curve = story.curve("return")
+    if len(curve) < LEAST_EVALUATIONS:
+        return None
+    first, best = curve[0][1], max(value for _, value in curve[1:])
+    if best > first + 0.5 * abs(first):
+        return None
+    return Finding(
+        "return-not-rising",
+        say("The mean return was {first:.4g} before training; the best of {count} evaluations since is {best:.4g}.", first=first,
+            count=len(curve) - 1, best=best),
+        say("The agent acts no better than it did by chance: it explores too little, or its values do not settle."),
+        retrain(story.run, f"optimizer.lr={story.recipe_rate / 4:.3g}") if _large(story) else show(story.run),
+        {"first": first, "best": best})  # fmt: skip
+
+
+def _large(story: Story) -> bool:
+    return any((point.update or 0) > 0.01 for point in story.points)

@@ -17,6 +17,7 @@ from seodang.models.base import architectures
 from seodang.training.groups import group_facts, parameter_groups, trained_weights
 from seodang.training.muon import hidden_matrices
 from seodang.training.optim import UpdateRule, optimizers
+from seodang.training.optimizers import SGDConfig
 from seodang.training.schedules import expected_steps, schedule
 from seodang.training.update import KeptOptimizer
 from tests.harness import assert_same_end, history, killed_after
@@ -97,7 +98,7 @@ def test_how_long_a_run_will_be_is_known_beforehand(train: dict[str, Any], examp
 
 def test_biases_and_normalisation_do_not_decay() -> None:
     network = architecture("gpt")
-    decaying, free = parameter_groups(network, 0.1)
+    decaying, free = parameter_groups(network, SGDConfig(weight_decay=0.1))
     names = {id(weight): name for name, weight in network.named_parameters()}
     assert (decaying["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert all("norm" not in names[id(weight)] and "bias" not in names[id(weight)] for weight in decaying["params"])
@@ -107,7 +108,7 @@ def test_biases_and_normalisation_do_not_decay() -> None:
 
 def test_a_normalisation_of_two_dimensions_does_not_decay_either() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.LayerNorm((2, 4, 4)), nn.PReLU(), nn.Flatten(), nn.Linear(32, 2))
-    decaying, free = parameter_groups(network, 0.1)
+    decaying, free = parameter_groups(network, SGDConfig(weight_decay=0.1))
     assert [weight.shape for weight in decaying["params"]] == [(2, 1, 3, 3), (2, 32)]
     assert len(free["params"]) == 5
 

@@ -26,16 +26,18 @@ def optimizer_part(assembly: Any) -> tuple[dict[str, Any], list[str]]:
         "biases and norms": say("biases and norms"),
         "hidden matrices": say("hidden matrices"),
     }
+    penalised = [name for name in ("l1", "l2") if any(getattr(group, name) for group in groups)]
     rows = []
     for group in groups:
         what = words[group.name]
         if group.layer is not None:
             what = say("{what} of layer {layer}", what=what, layer=group.layer + 1)
+        penalties = [f"{getattr(group, name):g}" for name in penalised]
         rows.append([*([group.network] if len(networks) > 1 else []), what, group.rule, f"{group.parameters:,}",
-                     f"{group.weight_decay:g}", f"{group.lr:.3g}"])  # fmt: skip
+                     f"{group.weight_decay:g}", *penalties, f"{group.lr:.3g}"])  # fmt: skip
     heads = [*([say("network")] if len(networks) > 1 else []), say("what"), say("rule"), say("parameters"), say("decay"),
-             say("largest rate")]  # fmt: skip
-    lines = table(heads, rows, numeric=range(len(heads) - 3, len(heads)))
+             *(name.upper() for name in penalised), say("largest rate")]  # fmt: skip
+    lines = table(heads, rows, numeric=range(len(heads) - 3 - len(penalised), len(heads)))
     values = {"groups": [group._asdict() for group in groups], "rates": rates, "steps": steps}
     return values, [*lines, *columns([(say("Rate"), rate_line(assembly.rule.settings.schedule, rates, steps))],
                                      screen_width())]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,17 +50,30 @@ def trained_weights(network: nn.Module) -> list[Named]:
     ]
 
 
-def parameter_groups(network: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
-    """Return the groups of a network's weights, each with its decay and its share of the rate.
+class Pull(Protocol):
+    """The settings of an update rule that groups differ in."""
 
-    Matrices and kernels decay; biases, the scales of normalisations and other vectors do not. With `layer_decay` d,
-    the layer k places below the last gets d^k of the rate.
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def l1(self) -> float: ...
+    @property
+    def l2(self) -> float: ...
+    @property
+    def layer_decay(self) -> float: ...
+
+
+def parameter_groups(network: nn.Module, settings: Pull) -> list[dict[str, Any]]:
+    """Return the groups of a network's weights, each with its decay, its penalties and its share of the rate.
+
+    Matrices and kernels decay and are penalised; biases, the scales of normalisations and other vectors are not. With
+    `layer_decay` d, the layer k places below the last gets d^k of the rate.
 
     Source: no decay on biases and normalisation, Goyal et al. 2017, arXiv:1706.02677, sec. 5.1, He et al. 2019,
     "Bag of tricks", arXiv:1812.01187, sec. 3.1; rates by layer, Howard & Ruder 2018, arXiv:1801.06146, sec. 3.1
     ("discriminative fine-tuning"), in the form of Clark et al. 2020, "ELECTRA", arXiv:2003.10555, appendix A.
     """
-    named = trained_weights(network)
+    named, layer_decay = trained_weights(network), settings.layer_decay
     last = max((item.layer for item in named), default=0)
     members: dict[tuple[bool, int], list[Tensor]] = {}
     for item in named:
@@ -69,13 +82,35 @@ def parameter_groups(network: nn.Module, weight_decay: float, layer_decay: float
     return [
         {
             "params": weights,
-            "weight_decay": weight_decay if decays else 0.0,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "l1": settings.l1 if decays else 0.0,
+            "l2": settings.l2 if decays else 0.0,
             "share": layer_decay ** (last - layer),
             "layer": None if layer_decay == 1 else layer,
             "name": MATRICES if decays else VECTORS,
         }
         for (decays, layer), weights in sorted(members.items(), key=lambda item: (not item[0][0], item[0][1]))
     ]
+
+
+@torch.no_grad()
+def penalize(optimizer: torch.optim.Optimizer) -> None:
+    r"""Add the gradient of the penalties to that of the loss: $g ← g + λ_1\,\mathrm{sign}(w) + λ_2 w$.
+
+    The loss that is reported is without them. What comes after (clipping, moments) works on both together.
+
+    Source: L2, Krogh & Hertz 1991, "A simple weight decay can improve generalization", eq. 3 and 4; L1, Tibshirani 1996,
+    "Regression shrinkage and selection via the lasso"; Goodfellow, Bengio & Courville 2016, Deep learning, sec. 7.1.
+    Differs: at 0 the subgradient of the L1 penalty is taken to be 0; weights come near 0, not to it.
+    """
+    for group in optimizer.param_groups:
+        l1, l2 = group.get("l1", 0.0), group.get("l2", 0.0)
+        weights = [weight for weight in group["params"] if weight.grad is not None] if l1 or l2 else []
+        gradients = [weight.grad for weight in weights]
+        if weights and l2:
+            torch._foreach_add_(gradients, weights, alpha=l2)
+        if weights and l1:
+            torch._foreach_add_(gradients, [weight.sign() for weight in weights], alpha=l1)
 
 
 def give_shares(optimizer: torch.optim.Optimizer) -> None:
@@ -105,6 +140,8 @@ class GroupFacts(NamedTuple):
     tensors: int
     parameters: int
     weight_decay: float
+    l1: float
+    l2: float
     lr: float
     rule: str
 
@@ -114,7 +151,7 @@ def group_facts(optimizers: Mapping[str, torch.optim.Optimizer]) -> list[GroupFa
     return [
         GroupFacts(
             network, group.get("name", ""), group.get("layer"), len(group["params"]), _count(group["params"]),
-            group["weight_decay"], group["lr"] * group.get("share", 1.0), group.get("rule", type(optimizer).__name__),
+            group["weight_decay"], group.get("l1", 0.0), group.get("l2", 0.0), group["lr"] * group.get("share", 1.0), group.get("rule", type(optimizer).__name__),
         )
         for network, optimizer in optimizers.items()
         for group in optimizer.param_groups

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.modules.conv import _ConvNd
 
 from seodang.core.errors import ConfigError
+from seodang.core.language import say
 from seodang.training.groups import give_shares, parameter_groups, trained_weights
 from seodang.training.optim import OptimizerConfig, UpdateRule, optimizers
 
@@ -35,6 +36,14 @@ class MuonConfig(OptimizerConfig):
     """Largest rate of everything else, under AdamW; it follows the same schedule."""
     other_betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's decays of the running means."""
+
+    @model_validator(mode="after")
+    def _penalties_fit(self) -> Self:
+        for name in ("l1", "l2"):
+            if value := getattr(self, name):
+                raise ValueError(say("{name}={value}: muon makes every update orthogonal, whatever the size of the gradient, and a "
+                                     "penalty in the gradient loses its weight; take weight_decay", name=name, value=value))  # fmt: skip
+        return self
 
 
 @optimizers.register({"muon": MuonConfig()})
@@ -69,7 +78,7 @@ class Muon(UpdateRule):
             raise ConfigError("optimizer.name=muon: needs whole matrices, and train.strategy=fsdp cuts them. "
                               "Take train.strategy=ddp.")  # fmt: skip
         matrices, others = [], []
-        for group in parameter_groups(network, settings.weight_decay, settings.layer_decay):
+        for group in parameter_groups(network, settings):
             mine = [weight for weight in group["params"] if weight in hidden]
             rest = [weight for weight in group["params"] if weight not in hidden]
             if mine:

@@ -157,7 +157,7 @@ def _of_layers(updates: Updates, parts: Sequence[Batch], given: Given | None) ->
         if updates.random is not None:
             torch.set_rng_state(updates.random)
         for part in parts:
-            with _watching(updates.model) as bad, updates.devices.autocast():
+            with updates.noise.added(), _watching(updates.model) as bad, updates.devices.autocast():
                 losses = [loss.detach() for _, loss in updates.task.losses(updates.model, part)]
             updates.undo()
             if bad and not text:

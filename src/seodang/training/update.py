@@ -1,8 +1,9 @@
 """One update: micro-batches → losses → gradients → checked → applied; or, if a number is not finite, nothing of it.
 
     sizes of the micro-batches         → what the losses are divided by; one all-reduce
+    weight noise on
     for (network, loss) in task.losses: forward; loss finite?; backward
-        last micro-batch:              gradient and moments finite?; clip; step
+        last micro-batch:              weight noise off; penalties; gradient and moments finite?; clip; step
 
 An update is one unit. What it changes before it fails can be put back: running statistics, and networks that were
 stepped before the one that failed.
@@ -23,6 +24,8 @@ from seodang.data.dataset import Batch
 from seodang.task.base import Task
 from seodang.training.checkpoint import full
 from seodang.training.devices import Devices
+from seodang.training.groups import penalize
+from seodang.training.weight_noise import WeightNoise
 
 LARGEST = math.sqrt(torch.finfo(torch.float32).max)
 """Losses and gradients from here on count as infinite: their squares are, and the moments of Adam with them."""
@@ -80,6 +83,7 @@ class Updates:
         self.whole = True
         """Whether all of the last update can be undone."""
         self._moments: dict[str, tuple[int, list[Tensor]]] = {}
+        self.noise = WeightNoise(train.weight_noise, networks)
 
     def make(self, parts: Sequence[Batch], rate: float, step: int) -> Done:
         """Make update number `step` of micro-batches.
@@ -88,7 +92,8 @@ class Updates:
         """
         self._begin()
         try:
-            return self._make(parts, rate, step)
+            with self.noise.added():
+                return self._make(parts, rate, step)
         except NotFinite as found:
             found.parts = parts
             raise
@@ -188,6 +193,8 @@ class Updates:
     def _step(self, name: str, rate: float, step: int) -> Tensor:
         """Check, clip and apply the gradient of one network; return its norm before clipping."""
         optimizer = self.optimizers[name]
+        self.noise.take_off()
+        penalize(optimizer)
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
         norm = self._norm(name, [weight.grad for weight in weights if weight.grad is not None], step)
         if self.train.clip:

@@ -40,6 +40,13 @@ def held_out_split(data: Dataset) -> str | None:
     return next((name for name in HELD_OUT if data.facts.sizes.get(name)), None)
 
 
+def drawn_rows(split: str, count: int, most: int = MOST) -> Tensor:
+    """Return the numbers of all `count` examples of a split, or of `most` of them drawn by chance: always the same."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator("look", split, count))[:most].sort().values
+
+
 def gather(model: nn.Module, data: Dataset, most: int = MOST, batch_size: int = 256) -> Answers | None:
     """Return what `model` says about at most `most` held-out examples, or None if there are none with targets."""
     split = held_out_split(data)
@@ -47,9 +54,7 @@ def gather(model: nn.Module, data: Dataset, most: int = MOST, batch_size: int = 
         return None
     examples = data.split(split)
     count = len(examples)
-    rows = torch.arange(count)
-    if count > most:
-        rows = torch.randperm(count, generator=generator("look", split, count))[:most].sort().values
+    rows = drawn_rows(split, count, most)
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     inputs, targets, outputs = [], [], []
     with torch.no_grad():

@@ -154,7 +154,7 @@ class Matrix(Figure):
 class Panels(Figure):
     """Small figures of one kind side by side, each under its own title."""
 
-    panels: tuple[Matrix | Lines, ...]
+    panels: tuple[Matrix | Lines | Scatter, ...]
     columns: int = 4
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seodang.visualize.charts import Drawing, clipped, label, line, lines
+from seodang.visualize.charts import Drawing, clipped, label, line, lines, scatter
 from seodang.visualize.colour import (
     BLUES,
     DIVERGING,
@@ -19,7 +19,7 @@ from seodang.visualize.colour import (
     readable_on,
     stretched,
 )  # fmt: skip
-from seodang.visualize.figure import Images, Lines, Matrix, Panels, Passage, Pixels, Strips, Table
+from seodang.visualize.figure import Images, Lines, Matrix, Panels, Passage, Pixels, Scatter, Strips, Table
 from seodang.visualize.markup import Markup, element, joined
 from seodang.visualize.pixels import SMALL, data_address
 from seodang.visualize.scale import number, text_width
@@ -104,13 +104,11 @@ def _cell(
 
 
 def panels(figure: Panels, width: float = 1080) -> Drawing:
-    """Draw heat maps or curves side by side in rows, each under its title."""
+    """Draw heat maps, curves or points side by side in rows, each under its title."""
     columns = figure.columns
     step = width / columns
     inner = step - 24
-    drawings = [
-        lines(panel, inner, 160) if isinstance(panel, Lines) else matrix(panel, inner) for panel in figure.panels
-    ]
+    drawings = [_panel(panel, inner) for panel in figure.panels]
     row = max(drawing.height for drawing in drawings) + 40
     parts = []
     for place, (panel, drawing) in enumerate(zip(figure.panels, drawings, strict=True)):
@@ -119,6 +117,15 @@ def panels(figure: Panels, width: float = 1080) -> Drawing:
         parts.append(element("g", drawing.body, transform=f"translate({x:.1f} {y + 24:.1f})"))
     rows = -(-len(drawings) // columns)
     return Drawing(width, rows * row - 16, joined(*parts))
+
+
+def _panel(panel: Matrix | Lines | Scatter, width: float) -> Drawing:
+    match panel:
+        case Lines():
+            return lines(panel, width, 160)
+        case Scatter():
+            return scatter(panel, width, width)
+    return matrix(panel, width)
 
 
 def strips(figure: Strips, width: float = 1080) -> Drawing:

@@ -20,8 +20,10 @@ from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset, datasets, map_tensors
 from seodang.data.reading import read_input
 from seodang.task.base import Task
+from seodang.task.weights_film import MOST_WEIGHTS
 from seodang.visualize.activations import activation_health_figures
 from seodang.visualize.answers import held_out_split
+from seodang.visualize.boundary_page import write_boundary
 from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Bars, Figure
 from seodang.visualize.gradients import gradient_figures
@@ -33,7 +35,7 @@ from seodang.visualize.tokens import text_figures
 MOST_CLASSES = 20
 EXAMPLES = 256
 """Examples the non-linearities and gradients are watched on."""
-GRADIENTS = "gradients"
+GRADIENTS, BOUNDARY = "gradients", "boundary"
 
 
 class Looked(Protocol):
@@ -48,7 +50,8 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
 
     Without `inputs` the figures of the report, from the run's own held-out data; with them what the model makes of
     each: a picture's path, a row of a table, a text, the seed of an episode. A bundle has no `run`, so it needs inputs.
-    The one word "gradients" shows what flows through the layers, forward and back; the word "steps", with an input after
+    The one word "boundary" writes the page of the decision boundary through the training, for two inputs; the one word
+    "gradients" shows what flows through the layers, forward and back; the word "steps", with an input after
     it or without, writes a page of one pass forward and backward (`stepping`).
 
     Raises: DataError if an input cannot be read; RunError for a bundle without inputs; SeodangError naming what could not be drawn, when the rest is written.
@@ -58,6 +61,8 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
         return [write_steps(run, model, task, inputs[1:], to)]
     if list(inputs) == [GRADIENTS] and run is not None:
         return save_all(flow_figures(run, model, task), to)
+    if list(inputs) == [BOUNDARY] and run is not None:
+        return [boundary_file(run, model, task, to)]
     if inputs:
         names = [f"input-{place + 1}-" for place in range(len(inputs))] if len(inputs) > 1 else ["input-"]
         written = [
@@ -71,6 +76,8 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
     found = sections(run, model, task, data)
     found.append(drawn("work", say("Non-linearities at work"), "", lambda: working_figures(model, task, data)))
     paths = save_all([figure for section in found for figure in section.figures], to)
+    if page := write_boundary(model, task, data, run.recipe.name, to):
+        paths.append(page)
     if problems := [f"{section.title}: {section.problem}" for section in found if section.problem]:
         raise SeodangError("{count} figures are in {path}; the rest is missing.\n  {problems}", count=len(paths), path=to,
                            problems="\n  ".join(problems))  # fmt: skip
@@ -86,6 +93,20 @@ def save_all(figures: Sequence[Figure], to: Path, prefix: str = "") -> list[Path
         taken[name] = taken.get(name, 0) + 1
         paths.append(save(figure, to, name if taken[name] == 1 else f"{name}-{taken[name]}"))
     return paths
+
+
+def boundary_file(run: RunFolder, model: nn.Module, task: Task, to: Path) -> Path:
+    """Write the page of the decision boundary; return the file.
+
+    Raises: RunError where there is no plane to draw on, or nothing was kept to draw.
+    """
+    data = datasets.make(run.recipe.data, None, run.recipe.seed)
+    data.prepare()
+    path = write_boundary(model, task, data, run.recipe.name, to)
+    if path is None:
+        raise RunError("{path}: look … boundary needs a classification by two numbers, of at most {limit:,} weights, that was trained "
+                       "by this version or a later one.", path=run.path, limit=MOST_WEIGHTS)  # fmt: skip
+    return path
 
 
 def flow_figures(run: RunFolder, model: nn.Module, task: Task) -> list[Figure]:

@@ -76,24 +76,31 @@ def ground_colours(probabilities: Tensor, side: int = SIDE) -> Pixels:
     return image.round().clamp(0, 255).to(torch.uint8).numpy()
 
 
+def truth(inputs: Tensor, targets: Tensor, facts: Facts, count: int) -> tuple[Series, ...]:
+    """Return the examples of each of `count` classes, in the units of the data."""
+    (_, mean_x, std_x), (_, mean_y, std_y) = units(facts)
+    points = inputs.reshape(-1, 2)
+    x, y = (points[:, 0] * std_x + mean_x).tolist(), (points[:, 1] * std_y + mean_y).tolist()
+    classes = facts.classes or tuple(map(str, range(count)))
+    series = []
+    for place, name in enumerate(classes):
+        mine = np.flatnonzero(targets.numpy() == place)
+        series.append(Series(name, [x[index] for index in mine], [y[index] for index in mine], place))
+    return tuple(series)
+
+
 def decision_boundary(model: nn.Module, answers: Answers, facts: Facts) -> Scatter:
     """Return the plane in the colours of the classes, with the examples in those of the truth."""
     found = plane(answers.inputs, facts)
     probabilities = class_probabilities(model, found.points, answers.inputs.shape[1:])
-    (name_x, mean_x, std_x), (name_y, mean_y, std_y) = units(facts)
-    points = answers.inputs.reshape(-1, 2)
-    x, y = (points[:, 0] * std_x + mean_x).tolist(), (points[:, 1] * std_y + mean_y).tolist()
-    classes = facts.classes or tuple(map(str, range(probabilities.shape[1])))
-    series = []
-    for place, name in enumerate(classes):
-        mine = np.flatnonzero(answers.targets.numpy() == place)
-        series.append(Series(name, [x[index] for index in mine], [y[index] for index in mine], place))
+    (name_x, _, _), (name_y, _, _) = units(facts)
+    series = truth(answers.inputs, answers.targets, facts, probabilities.shape[1])
     right = int((answers.predicted == answers.targets).sum())
     summary = say("{right} of {total} are right.", right=right, total=len(answers.targets))
     return Scatter(
         say("Decision boundary"), say("The plane of both inputs in the colours of {count} classes. {summary}",
-                                      count=len(classes), summary=summary),
-        tuple(series), Axis(name_x), Axis(name_y), Ground(ground_colours(probabilities), found.extent), square=True,
+                                      count=len(series), summary=summary),
+        series, Axis(name_x), Axis(name_y), Ground(ground_colours(probabilities), found.extent), square=True,
         about=say("Ground: what the model answers everywhere, paler where it is unsure. Points: the examples in the colour "
                   "of the truth. {summary}", summary=summary),
                   name="decision-boundary")  # fmt: skip

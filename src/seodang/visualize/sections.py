@@ -21,6 +21,7 @@ from seodang.task.losses import cross_entropy, squared_error
 from seodang.task.pictures import Picture, as_bytes
 from seodang.visualize.answers import MOST, Answers, gather, held_out_split
 from seodang.visualize.baseline import beside_simple_methods
+from seodang.visualize.boundary import boundary_figures
 from seodang.visualize.classes import classification_figures
 from seodang.visualize.figure import Figure, Film, Images, Pixels
 from seodang.visualize.history import curves
@@ -64,7 +65,7 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
     told = say("What it writes and expects") if task.answers == "tokens" else say("What it gets right and wrong")
     found = [
         drawn("training", say("Training"), say("How loss and scores changed from update to update."),
-              lambda: curves(run.events, task.monitor)),
+              lambda: [*curves(run.events, task.monitor), *boundary_figures(model, task, data)]),
         drawn("answers", told, "", lambda: answer_figures(model, task, data, answers(), run.scores, most)),
         drawn("made", say("What it makes"), "", lambda: [figure_of(picture) for picture in task.pictures(model, data)]),
         drawn("inside", say("Inside"), say("What the network holds, and what it makes of one example."),

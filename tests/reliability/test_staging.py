@@ -22,10 +22,13 @@ from seodang.core.run import RunFolder
 from seodang.training import saving
 from seodang.training.staging import KINDS, Stage, tensor_parts
 from tests.harness import TENSORS, assert_same_end, history, killed_after
+from tests.reliability import test_power_cut
 from tests.reliability.crash_states import Recorder
 from tests.reliability.families import families
-from tests.reliability.test_power_cut import RECIPE
 from tests.reliability.verdicts import Judge, Promises, explore
+
+RECIPE = test_power_cut.RECIPE.replace(train={**test_power_cut.RECIPE.train.values(), "save_every": 2})
+"""16 saves beside the loop: one in every half interval."""
 
 
 @pytest.fixture(autouse=True)
@@ -94,11 +97,29 @@ def test_checkpoints_are_of_their_step(tmp_path: Path, monkeypatch: pytest.Monke
     assert disk.threads == {"seodang-save"} and disk.most == 1
     steps = [event.step for event in heard]
     assert steps != sorted(steps), "every save ended before the next update: nothing was tried"
-    assert len(late.checkpoints) == len(waited.checkpoints) == 16
-    for one, two in zip(late.checkpoints, waited.checkpoints, strict=True):
+    assert [path.name for path in waited.checkpoints] == [f"step-{step:09d}" for step in range(2, 17, 2)]
+    assert [path.name for path in late.checkpoints] == [f"step-{step:09d}" for step in range(1, 17)]
+    for one, two in zip(late.checkpoints[1::2], waited.checkpoints, strict=True):
         for name in TENSORS:
             assert (one / name).read_bytes() == (two / name).read_bytes(), (one.name, name)
-    assert history(late) == history(waited)
+    saves = [event for event in history(late) if event["event"] == "saved" and event["step"] % 2]
+    assert len(saves) == 8 and [event for event in history(late) if event not in saves] == history(waited)
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"), [(1, [1, 2, 3, 4]), (2, [1, 2, 3, 4]), (3, [1, 2, 3, 4]), (4, [2, 4]), (0, [4])]
+)
+def test_no_more_than_an_interval_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, expected: list[int]
+) -> None:
+    """Where one is being written, the one before is what a crash leaves: two of them lie in an interval."""
+    disk = Slow()
+    monkeypatch.setattr(files, "disk", disk)
+    run = sd.train(
+        RECIPE, run=tmp_path / "run", train={"keep": 20, "steps": 4, "evaluate_every": 0, "save_every": every}
+    )
+    assert [int(path.name[5:]) for path in run.checkpoints] == expected
+    assert ("seodang-save" in disk.threads) == (every > 1), "with one update between saves, the loop waits"
 
 
 def test_a_stage_that_does_not_copy_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,15 @@ A run that died in the middle is made complete when it is resumed: everything af
 from the checkpoint.
 
 A large checkpoint is copied to memory, which is all the loop waits for, and written beside it, at most one at a time: the next
-save, the next evaluation and every end wait for the one before. What went wrong is said at the next update. Events are told by
-the loop alone; a `Saved` that comes late has its place in the history after the step it saved (`RunFolder.events`), whenever
-the disk was done. A small one is written at once, which takes less than a thread would.
+save, the next evaluation and every end wait for the one before. So that no more than an interval is ever lost, the one being
+written included, large ones begin every half of it. What went wrong is said at the next update. Events are told by the loop
+alone; a `Saved` that comes late has its place in the history after the step it saved (`RunFolder.events`), whenever the disk
+was done. A small one is written at once, which takes less than a thread would.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +59,13 @@ class Saver:
     def __init__(self, run: RunFolder, train: Train, devices: Devices, audience: Audience) -> None:
         self.run, self.train, self.devices, self.audience = run, train, devices, audience
         self.best: str | None = None
+        self.spare: Callable[[int], bool] = lambda step: False
+        """Says of the number of an update whether its checkpoint is kept for good: a snapshot at the end of a cycle."""
         self._failing = self._lost = False
         self._save: Save | None = None
         self._beside, self._stage = Beside(), Stage()
+        self._every, self._large = 0, False
+        """Updates between checkpoints, 0 = none; whether they are written beside the loop."""
 
     def tell(self, event: Event) -> None:
         """Record an event and tell it to who listens.
@@ -85,7 +91,7 @@ class Saver:
         """
         path = self.run.checkpoint_path(step)
         durable = path.exists()
-        at_once = wait or durable or contents.size < BESIDE_FROM
+        at_once = wait or durable or not self._large
         save = self._save = Save(step, path.name, best, at_once, durable)
         files = {} if durable else contents.files(None if at_once else self._stage)
 
@@ -144,7 +150,7 @@ class Saver:
             save.told = True
             self.best = save.name if save.best else self.best
             self.tell(Saved(save.step, save.name))
-            self._beside.start(lambda: self.run.prune(self.train.keep), save.at_once)
+            self._beside.start(lambda: self.run.prune(self.train.keep, self.spare), save.at_once)
 
     def _take_back(self, save: Save, error: DiskError) -> None:
         """Say that a save, or what follows it, failed; what is durable stays."""
@@ -163,7 +169,7 @@ class Saver:
         self._mark(best)
         if not any(event["event"] == "saved" and event["step"] == step for event in self.run.events):
             self.tell(Saved(step, self.run.checkpoint_path(step).name))
-        self.run.prune(self.train.keep)
+        self.run.prune(self.train.keep, self.spare)
 
     def best_checkpoint(self, newest: Path) -> Checkpoint | None:
         """Return the best checkpoint, or None if that is the newest, whose weights are in the model."""
@@ -182,14 +188,24 @@ class Saver:
             self.devices.barrier()
             return None
 
-    def warn_of_little_room(self, step: int, model: nn.Module) -> None:
-        """Say before the first update that the checkpoints may not fit on the disk."""
-        weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-        needed, free = CHECKPOINTS * COPIES * weights, bytes_free(self.run.path)
+    def begin(self, step: int, model: nn.Module, evaluate_every: int) -> None:
+        """Choose how checkpoints of `model` are written; say before the first update that they may not fit on the disk."""
+        size = COPIES * sum(value.numel() * value.element_size() for value in model.state_dict().values())
+        self._every = evaluate_every if self.train.save_every == "evaluate" else self.train.save_every
+        self._large = size >= BESIDE_FROM and self._every > 1
+        needed, free = CHECKPOINTS * size, bytes_free(self.run.path)
         if free < needed:
             self.tell(Noticed(step, say(
                 "{path}: {free:,} bytes are free, and the checkpoints of this run take about {needed:,}. "
                 "Make room before the first one is written.", path=self.run.path, free=free, needed=needed)))  # fmt: skip
+
+    def due(self, step: int) -> bool:
+        """Say whether it is time for a checkpoint: every interval, or every half of it if they are written beside the loop.
+
+        Also at the end of each cycle of the learning rate: that snapshot is kept.
+        """
+        every = self._every
+        return self.spare(step) or every > 0 and step % every % (every // 2 if self._large else every) == 0
 
     def _mark(self, best: str | None) -> None:
         if self.run.marked != best:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -72,7 +73,7 @@ class Trainer:
         self.stopped_by: int | None = None
         """Number of the signal that asked to stop."""
         self._stop_reason: str | None = None
-        self._evaluated_at = -1
+        self._evaluated_at = self._sound_at = -1
         self._scores: dict[str, float] = {}
 
         self.loader = make_loader(recipe, data, devices)
@@ -91,6 +92,7 @@ class Trainer:
         self.average = Average(self.model, train.average) if train.average else None
         self.stream: Any = task.batches(data, self.model, self.loader, train.batch_size)
         self.total = total_steps(train, self.loader)
+        self.saver.spare = partial(rule.ends_cycle, total=self.total)
         self.evaluate_every = evaluation_interval(train, self.loader)
         self.split = "valid" if "valid" in data.facts.sizes else "test" if "test" in data.facts.sizes else None
         self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
@@ -107,7 +109,7 @@ class Trainer:
                                                    "counts": self.task.counts}))  # fmt: skip
         for text in self.remarks:
             self._tell(Noticed(self.step, text))
-        self.saver.warn_of_little_room(self.step, self.model)
+        self.saver.begin(self.step, self.model, self.evaluate_every)
         self.model.train()
         if self.step == 0:
             self._evaluate()
@@ -134,7 +136,7 @@ class Trainer:
                 if self.step % self.train.log_every == 0:
                     self._log()
                 improved = bool(self.evaluate_every) and self.step % self.evaluate_every == 0 and self._evaluate()
-                if improved or self._save_due():
+                if improved or self.saver.due(self.step):
                     self.save(improved, wait=False)
                 self.saver.poll()
             self._finish()
@@ -367,20 +369,15 @@ class Trainer:
     def _refuse_unsound(self) -> None:
         """Raise NotFinite if what a checkpoint holds is not all finite: no such checkpoint is written."""
         self.updates.read_flag()
-        if not Watched.of(self.updates, self.average).sound(self.devices):
+        if self._sound_at != self.step and not Watched.of(self.updates, self.average).sound(self.devices):
             raise NotFinite("state", self.step)
+        self._sound_at = self.step
 
     def _tell(self, event: Event) -> None:
         self.saver.tell(event)
 
     def _epoch(self) -> float:
         return round(self.step / len(self.loader), 4) if self.loader else 0.0
-
-    def _save_due(self) -> bool:
-        every = self.train.save_every
-        if every == "evaluate":
-            return self._evaluated_at == self.step
-        return every > 0 and self.step % every == 0
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

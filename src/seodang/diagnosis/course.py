@@ -6,7 +6,7 @@ from statistics import fmean
 
 from seodang.core.language import say
 from seodang.diagnosis.finding import Finding, retrain, show
-from seodang.diagnosis.rates import LEAST_POINTS
+from seodang.diagnosis.rates import LEAST_POINTS, rate_too_high
 from seodang.diagnosis.story import Story
 
 RISE = 0.15
@@ -15,6 +15,10 @@ RISE_OF_FIRST = 0.04
 """The same as a share of the loss before training, so that a rise from 0.05 to 0.06 is none."""
 APART = 0.6
 """Share of the held-out loss below which the training loss is when a network knows its examples by heart."""
+BY_HEART = 0.05
+"""Share of the held-out loss below which the training loss says the examples are known by heart."""
+STILL_FAR = 0.3
+"""Share of the loss before training above which the held-out loss says that little else was learned."""
 FLAT = 0.03
 """Share of the whole fall of the loss that counts as no change."""
 FLAT_FOR = 0.45
@@ -44,18 +48,29 @@ def over_fitting(story: Story) -> Finding | None:
     place = min(range(len(curve)), key=lambda index: curve[index][1])
     onset, least = curve[place]
     late = curve[place + 1 :]
-    if len(late) < 2 or story.last is None:
+    if story.last is None or rate_too_high(story):
         return None
-    end = fmean(value for _, value in late[-max(2, len(late) // 3) :])
-    if end - least < max(RISE * least, RISE_OF_FIRST * story.first) or story.last > APART * end:
+    end = fmean(value for _, value in (late[-max(2, len(late) // 3) :] if len(late) > 1 else curve[-2:]))
+    rose = len(late) > 1 and end - least >= max(RISE * least, RISE_OF_FIRST * story.first) and story.last <= APART * end
+    known_by_heart = story.last <= BY_HEART * end and end >= STILL_FAR * story.first
+    if not rose and not known_by_heart:
         return None
+    if not rose:
+        onset = next((step for step, value in curve if _training_loss(story, step) < APART * value), onset)
     return Finding(
         "over-fitting",
         say("The held-out loss was least at update {onset:,} ({least:.4g}) and has risen to {end:.4g}, while the training loss fell to "
-            "{last:.4g}.", onset=onset, least=least, end=end, last=story.last),
+            "{last:.4g}.", onset=onset, least=least, end=end, last=story.last) if rose
+        else say("From update {onset:,} on the training loss is far below the held-out loss; at the end it is {last:.4g}, and the held-out "
+                 "loss {end:.4g} (before training {first:.4g}).", onset=onset, last=story.last, end=end, first=story.first),
         say("From that update on the network learned its examples by heart, and no longer what they have in common."),
-        retrain(story.run, *_less_fitting(story)),
+        retrain(story.run, *(_less_fitting(story) if rose else ["optimizer.name=adamw", "optimizer.weight_decay=1.0"])),
         {"onset": onset, "least": least, "held_out": end, "training": story.last}, onset)  # fmt: skip
+
+
+def _training_loss(story: Story, step: int) -> float:
+    """Return the training loss around an update."""
+    return next((point.loss for point in story.points if point.step >= step), story.points[-1].loss)
 
 
 def _less_fitting(story: Story) -> list[str]:

@@ -30,9 +30,19 @@ HISTORY: tuple[Callable[[Story], Finding | None], ...] = (
     rates.batch_too_small, course.plateau, course.over_fitting, course.posterior_collapse, course.discriminator_wins,
     course.mode_collapse, course.not_learning_to_act,
 )  # fmt: skip
-FATAL = {"divergence", "loss-not-moving", "rate-too-low", "rate-too-high", "momentum-too-high", "inputs-constant", "labels-unrelated", "label-noise",
+FATAL = {"divergence", "rate-too-low", "rate-too-high", "momentum-too-high", "inputs-constant", "labels-unrelated", "label-noise",
          "units-alike", "dead-units", "vanishing-gradients", "clip-too-small"}  # fmt: skip
 """Illnesses that explain a bad score by themselves: with one of them nothing is said about the size of the network."""
+
+
+EXPLAINS = {
+    "units-alike": {"dead-units", "rate-too-low", "vanishing-gradients"},
+    "inputs-constant": {"dead-units", "saturation", "loss-not-moving", "inputs-not-normalised"},
+    "vanishing-gradients": {"rate-too-low", "dead-units"},
+    "dead-units": {"rate-too-low"},
+    "exploding-gradients": {"rate-too-low"},
+}
+"""Illness → what follows from it and is not said beside it."""
 
 
 class Examined(Protocol):
@@ -137,7 +147,11 @@ class Examination:
         return any(finding.illness == illness for finding in self.findings)
 
     def conclude(self) -> Diagnosis:
-        return Diagnosis(str(self.run.path), tuple(self.findings), tuple(self.unseen))
+        """Return the findings without those that another explains."""
+        here = {finding.illness for finding in self.findings}
+        explained = {name for illness in here for name in EXPLAINS.get(illness, ())}
+        kept = tuple(finding for finding in self.findings if finding.illness not in explained)
+        return Diagnosis(str(self.run.path), kept, tuple(self.unseen))
 
 
 def examine(run: RunFolder, bundle: Examined | None, task: Task | None) -> Examination:

@@ -20,6 +20,9 @@ from seodang.visualize.scale import number
 
 DEPTH = 3
 """Layers below which there is no way for a gradient to vanish on."""
+UNREACHED = 1e-5
+"""Gradient of the first layer's weights over that of the last layer's outputs: sound networks have more than 0.1. Where signals grow
+faint on the way forward too, the last layer's weights get as little as the first's, and only this tells."""
 DEAD = 0.5
 """Share of the units of a layer that are dead. Source: Lu et al. 2020, "Dying ReLU", arXiv:1903.06733; sound networks with
 ReLU have up to a third."""
@@ -38,11 +41,13 @@ def vanishing(found: Sequence[Flow], story: Story, model: nn.Module) -> Finding 
 
     Source: Hochreiter 1991; Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", sec. 4.
     """
-    if len(found) < DEPTH or not found[-1].gradient or not found[-1].weight_gradient:
+    if len(found) < DEPTH or not found[-1].gradient:
         return None
-    ratio = found[0].gradient / found[-1].gradient
-    weights = found[0].weight_gradient / found[-1].weight_gradient
-    if ratio >= VANISHED or weights >= VANISHED:
+    ratio, last = found[0].gradient / found[-1].gradient, found[-1].weight_gradient
+    weights = found[0].weight_gradient / last if last else 0.0
+    faint = min(flow.output for flow in found) < VANISHED * found[0].output
+    lost = weights < VANISHED if last else faint
+    if ratio >= VANISHED or not (lost or found[0].weight_gradient < UNREACHED * found[-1].gradient and faint):
         return None
     return Finding(
         "vanishing-gradients",

@@ -21,6 +21,8 @@ OFTEN = 0.25
 """Share of the lines of progress on which a sign must be seen."""
 SMALL_JOURNEY = 0.1
 """Share of their size by which weights have moved at most over a whole run, below which the rate was too low."""
+NO_GRADIENT = 1e-8
+"""Gradient over weights of the layer that gets most, below which there is nothing to follow: the rate is not to blame."""
 STILL_HIGH = 0.7
 """Share of the first loss above which little was learned."""
 NOT_MOVED = 0.97
@@ -100,7 +102,9 @@ def rate_too_low(story: Story) -> Finding | None:
     if len(known) < LEAST_POINTS or not story.by_loss or not first or last is None or not STILL_HIGH * first < last:
         return None
     moved = sum(point.most or 0.0 for point in known) / len(known) * story.points[-1].step
-    if not moved < SMALL_JOURNEY or last > BLOWN_UP * first or median(point.norm for point in known) < 1e-6:
+    if not moved < SMALL_JOURNEY or last > BLOWN_UP * first or clip_too_small(story):
+        return None
+    if median(point.steep or 0.0 for point in known) < NO_GRADIENT:
         return None
     higher = 10 ** min(4, max(1, round(math.log10(1.0 / max(moved, 1e-6)))))
     return Finding(

@@ -26,6 +26,8 @@ class Point(NamedTuple):
     """The largest of these."""
     ratio: float | None
     """Gradient of the first layer's weights (root mean square) over that of the last's."""
+    steep: float | None
+    """Largest gradient of a layer over its weights (root mean squares): whether there is a gradient to follow."""
     silent: float | None
     """Largest share of units in a hidden layer whose gradient is exactly zero."""
 
@@ -36,10 +38,11 @@ class Point(NamedTuple):
         last = _number(layers[-1]["gradient"]) if layers else 0.0
         ratio = _number(layers[0]["gradient"]) / last if len(layers) > 2 and last > 0 else None
         losses = [_number(value) for value in event["losses"].values()]
+        steep = [_number(layer["gradient"]) / max(_number(layer["weight"]), 1e-30) for layer in layers]
         return cls(
             event["step"], _number(event.get("progress", 0.0)), losses[0] if losses else math.nan, _number(event["lr"]),
             _number(event["grad_norm"]), median(map(_number, updates)) if updates else None,
-            max(map(_number, updates)) if updates else None, ratio,
+            max(map(_number, updates)) if updates else None, ratio, max(steep) if steep else None,
             max((_number(layer.get("silent", 0.0)) for layer in layers[:-1]), default=None),
         )  # fmt: skip
 

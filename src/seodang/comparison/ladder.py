@@ -37,6 +37,16 @@ class Afterwards(Config):
     """Other splits its model is scored on: "train" shows what was learned by heart."""
     classes: bool = False
     """How many of each class it finds."""
+    noise: tuple[float, ...] = ()
+    """Levels of noise its model is scored under, as ``seodang evaluate --noise`` counts them."""
+    ensemble: int = Field(0, ge=0)
+    """How many runs of a variant, with seeds one after another, answer together: their mean probabilities are scored; 0 = none."""
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if self.ensemble == 1:
+            raise ValueError(say("ensemble=1: one run is no ensemble; it takes 2 or more"))
+        return self
 
 
 class Ladder(Config):
@@ -56,7 +66,7 @@ class Ladder(Config):
     """The variants, each a table with a name and the sections it changes. The others are compared with the first."""
     grid: Mapping[str, Any] = {}
     """In place of variants: settings and their values, every combination of them."""
-    charts: tuple[Literal["comparison", "curves", "losses", "held-out-losses"], ...] = ("comparison",)
+    charts: tuple[Literal["comparison", "curves", "losses", "held-out-losses", "noise"], ...] = ("comparison",)
     """The charts its page shows."""
     afterwards: Afterwards = Afterwards()
     """What every finished run is asked besides its scores."""
@@ -70,6 +80,9 @@ class Ladder(Config):
     def _consistent(self) -> Self:
         if bool(self.variants) == bool(self.grid):
             raise ValueError(say("a ladder has variants or a grid, one of the two"))
+        if self.afterwards.ensemble > self.seeds:
+            raise ValueError(say("afterwards.ensemble={count} needs as many seeds or more, and there are {seeds}",
+                                 count=self.afterwards.ensemble, seeds=self.seeds))  # fmt: skip
         return self
 
     @classmethod

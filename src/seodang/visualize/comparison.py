@@ -42,7 +42,7 @@ def figures(found: Found) -> list[Figure]:
     for key in CURVES:
         if found["curves"].get(key):
             made.append(curves(found, key))
-    return made
+    return made + [noise(found, table) for table in found["afterwards"] if table["kind"] == "noise"]
 
 
 def scores(found: Found) -> Intervals:
@@ -96,6 +96,20 @@ def curves(found: Found, key: str) -> Lines:
                  name=CURVES[key])  # fmt: skip
 
 
+def noise(found: Found, table: Mapping[str, Any]) -> Lines:
+    """Return how the score falls as noise is added, one line for each variant."""
+    name, levels = table["metric"], table["levels"]
+    series = []
+    for place, (variant, row) in enumerate(table["means"].items()):
+        means = [row[f"{level:g}"] for level in levels]
+        band = tuple([mean["mean"] + sign * (mean["standard_error"] or 0.0) for mean in means] for sign in (-1, 1))
+        series.append(Series(variant, levels, [mean["mean"] for mean in means], colour=place,
+                             band=(band[0], band[1]) if len(found["seeds"]) > 1 else None))  # fmt: skip
+    unit = table["unit"]
+    return Lines(table["title"], table["title"], tuple(series), Axis(say("noise"), unit), Axis("", percent=is_share(name)),
+                 about=say("The mean over the seeds, in the band of its standard error."), name="noise")  # fmt: skip
+
+
 def comparison_page(
     found: Found, heads: Sequence[str], rows: Sequence[tuple[str, ...]], charts: Sequence[Figure]
 ) -> str:
@@ -106,14 +120,13 @@ def comparison_page(
                     tuple(rows), tuple(_worth(found, row, cells) for row, cells in zip(found["variants"], rows, strict=True)),
                     about=say("Mean ± standard error over the seeds; differences are taken seed by seed."))  # fmt: skip
     shown = [Section("scores", say("Scores"), head, [*charts[:1], numbers])]
-    if charts[1:]:
-        shown.append(Section("curves", say("Along the training"), say("How the variants got there."), list(charts[1:])))
+    along = [chart for chart in charts if chart.name in CURVES.values()]
+    if along:
+        shown.append(Section("curves", say("Along the training"), say("How the variants got there."), along))
     if found["afterwards"]:
         tables = [Table(item["title"], item["title"], tuple(Column(text, number=place > 0) for place, text in enumerate(item["heads"])),
                         tuple(map(tuple, item["cells"]))) for item in found["afterwards"]]  # fmt: skip
-        shown.append(
-            Section("afterwards", say("Asked afterwards"), say("What else the finished runs say."), list(tables))
-        )
+        shown.append(Section("afterwards", say("Asked afterwards"), say("What else the finished runs say."), [*tables]))
     return page(title, header(found), shown, details(found), _footer())
 
 

@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from seodang.core.errors import ConfigError, DataError, RunError, SeodangError, WeightsError, nearest
+from seodang.core.errors import ConfigError, RunError, WeightsError, nearest
 from seodang.core.events import Event, Listener
 from seodang.core.language import say
 from seodang.core.recipe import Choice, Recipe
@@ -25,7 +25,6 @@ from seodang.training.resolve import read_recipe
 if TYPE_CHECKING:
     from torch import nn
 
-    from seodang.core.inputs import Facts
     from seodang.data.dataset import Dataset
     from seodang.diagnosis.finding import Diagnosis
     from seodang.models.bundle import Bundle
@@ -135,86 +134,67 @@ def resume(
 
 
 def evaluate(
-    run: str | Path | RunFolder,
+    run: str | Path | RunFolder | Sequence[str | Path | RunFolder],
     *,
     data: str | Path | None = None,
     split: str | None = None,
     plugin: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> dict[str, float]:
-    """Return the scores of a run's best model on a split (default: test, else valid) of its data or of `data`."""
-    return evaluation(run, data=data, split=split, plugin=plugin, settings=settings)["scores"]
+    """Return the scores of a run's best model on a split (default: test, else valid) of its data or of `data`.
+
+    Of several runs, those of their average; with ``snapshots=True``, of the snapshots of one. ``tta=("flip", "crop")``
+    averages over ``draws=8`` versions of each picture.
+    """
+    return dict(evaluation(run, data=data, split=split, plugin=plugin, settings=settings, **how)["scores"])
 
 
 def evaluation(
-    run: str | Path | RunFolder,
+    run: str | Path | RunFolder | Sequence[str | Path | RunFolder],
     *,
-    data: str | Path | None = None,
-    split: str | None = None,
     plugin: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    **wanted: Any,
 ) -> dict[str, Any]:
-    """Return scores, the split they are on, and what a simple baseline scores there."""
+    """Return scores, the split they are on, and what a simple baseline scores there; of classes also each class, the
+    confusions, calibration and the worst mistakes; of several runs each one's scores, and what averaging gains.
+
+    `wanted` are those of `seodang.evaluation.judging.Wanted`.
+    """
     if plugin:
         load_plugin(plugin)
-    from seodang.data.dataset import datasets, in_order, map_tensors  # lazy: 1 s
-    from seodang.models.bundle import equip
-    from seodang.task.base import tasks
-    from seodang.training.devices import Devices
-    from seodang.training.trainer import evaluate_model
+    from seodang.evaluation.judging import Wanted, judge  # lazy: 1 s
 
-    opened = open_run(run)
-    bundle, recipe = opened.bundle(), opened.recipe
-    if data is not None or settings:
-        recipe, _ = read_recipe(recipe, data, (), {"data": settings or {}})
-    dataset = datasets.make(recipe.data, None, recipe.seed)
-    dataset.adopt(bundle.record.facts if data is not None else None)
-    dataset.prepare()
-    sizes = dataset.facts.sizes
-    split = split or ("test" if "test" in sizes else "valid" if "valid" in sizes else "train")
-    if split not in sizes:
-        raise DataError("There is no split '{split}' in this data; it has {splits}.",
-                        split=split, splits=", ".join(sizes))  # fmt: skip
-    devices = Devices(recipe.train)
-    devices.precision = (opened.result or {}).get("precision", devices.precision)
-    model = devices.place(bundle.model)
-    task = tasks.make(bundle.record.task, bundle.record.facts.known(), bundle.record.facts)
-    equip(task)
-    task.prepare(model, recipe.seed)
-    batches = (map_tensors(batch, devices.move) for batch in in_order(dataset.split(split), 256))
-    scores = evaluate_model(model, task, batches, devices, recipe.seed)
-    baseline, notes = _baseline(opened, task, dataset, split, bundle.record.facts, elsewhere=data is not None)
-    return {"split": split, "examples": sizes[split], "scores": scores, "baseline": baseline, "notes": notes}
+    return judge(folders(run), Wanted.of(settings=settings or {}, **wanted)).found
 
 
-def _baseline(
-    run: Run, task: Any, data: Dataset, split: str, trained_on: Facts, elsewhere: bool
-) -> tuple[dict[str, float] | None, list[str]]:
-    """Return what simple methods score that saw the training examples of the run, or a note on why they cannot."""
-    if not elsewhere:
-        return task.baseline(data, split), []
-    from seodang.data.baselines import Beside  # lazy: 1 s
-    from seodang.data.dataset import datasets
+def robustness(
+    run: str | Path | RunFolder | Sequence[str | Path | RunFolder],
+    levels: Sequence[float],
+    *,
+    where: Literal["inputs", "weights"] = "inputs",
+    repeats: int = 3,
+    plugin: str | Path | None = None,
+    **wanted: Any,
+) -> dict[str, Any]:
+    """Return the deciding score of one or more runs at each level of noise in their inputs, or in their weights."""
+    if plugin:
+        load_plugin(plugin)
+    from seodang.evaluation.judging import Wanted  # lazy: 1 s
+    from seodang.evaluation.robustness import robustness as measure
 
-    own = datasets.make(run.recipe.data, None, run.recipe.seed)
-    try:
-        own.prepare()
-    except SeodangError as error:
-        note = say("No simple method stands beside it: the data of the run cannot be read. {error}", error=error)
-        return None, [note]
-    if own.facts.digest != trained_on.digest:
-        return None, [say("No simple method stands beside it: the data of the run has changed since.")]
-    return task.baseline(Beside(own, data, split), "test"), []
+    return measure(folders(run), Wanted.of(**wanted), where, levels, repeats)
 
 
 def predict(
-    run: str | Path | RunFolder,
+    run: str | Path | RunFolder | Sequence[str | Path | RunFolder],
     *inputs: str,
     plugin: str | Path | None = None,
     stream: Callable[[str], object] | None = None,
     **options: Any,
 ) -> list[Prediction]:
-    """Answer about each input (a file, a sentence, a row) with the best model of a run, or with a bundle.
+    """Answer about each input (a file, a sentence, a row) with the best model of a run, or with a bundle; with several, averaged.
 
     `stream` is called with each piece of an answer that is written bit by bit; `options` are the task's own.
 
@@ -222,7 +202,13 @@ def predict(
     """
     if plugin:
         load_plugin(plugin)
-    bundle, task = open_bundle(run)
+    paths = folders(run)
+    bundle, task = open_bundle(paths[0])
+    if len(paths) > 1:
+        from seodang.evaluation.averaging import mixture_of  # lazy: 1 s
+        from seodang.evaluation.members import open_members
+
+        bundle = bundle._replace(model=mixture_of(open_members(paths), task))
     named = {name for name, item in signature(task.predict).parameters.items() if item.kind is not item.VAR_KEYWORD}
     known = {*task.options, *named} - {"model", "inputs", "stream"}
     for name in options:
@@ -250,14 +236,15 @@ def look(
     return draw(opened, bundle, task, list(inputs), Path(to) if to else path / "figures")
 
 
-def doctor(run: str | Path | RunFolder, *, plugin: str | Path | None = None) -> Diagnosis:
-    """Return what ails a run, finished or not: from its history, its newest network and its data. Nothing in it changes."""
+def doctor(run: str | Path | RunFolder, *, page: bool = False, plugin: str | Path | None = None) -> Diagnosis:
+    """Return what ails a run, finished or not: by its history, its newest network, its data; if asked, write a `page`."""
     if plugin:
         load_plugin(plugin)
     from seodang.diagnosis.doctor import diagnose  # lazy: 1 s
 
     opened = open_run(run)
-    return diagnose(opened, *(open_bundle(opened.checkpoints[-1]) if opened.checkpoints else (None, None)))
+    bundle, task = open_bundle(opened.checkpoints[-1]) if opened.checkpoints else (None, None)
+    return diagnose(opened, bundle, task, page)
 
 
 def export(run: str | Path | RunFolder, to: str = "safetensors", path: str | Path | None = None) -> Path:
@@ -281,6 +268,14 @@ def model(name: str | Path | RunFolder, **settings: Any) -> nn.Module:
 
 
 # --------------------------------------------------------------------------------------------- details
+
+
+def folders(run: str | Path | RunFolder | Sequence[str | Path | RunFolder]) -> list[Path]:
+    """Return where one or more runs are."""
+    several = [run] if isinstance(run, (str, Path, RunFolder)) else list(run)
+    if not several:
+        raise ConfigError("No run was given.")
+    return [one.path if isinstance(one, RunFolder) else Path(one) for one in several]
 
 
 def open_run(run: str | Path | RunFolder) -> Run:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seodang.cli import checking, comparing, finding, landscaping, listing, new, runs, training, using
+from seodang.cli import checking, comparing, doctoring, finding, landscaping, listing, new, runs, training, using
 from seodang.cli.command import Command, Commands
 from seodang.core.language import say
 
@@ -60,6 +60,7 @@ _command("look", using.look, say("Draw what is inside a trained model."))
 _command(
     "landscape", landscaping.landscape, say("Draw the loss around a run's weights, or optimizers on classic surfaces.")
 )
+_command("doctor", doctoring.doctor, say("Say what ails a run: evidence, what it means, and one thing to try."))
 _command("export", using.export, say("Write a trained model for use elsewhere."))
 _command("import", using.import_, say("Put weights from elsewhere into a bundle."))
 _command("check", checking.check, say("Check a recipe, a run, data, or this machine; measure a recipe."))

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from seodang.cli.crowding import CROWDED, Crowd
 from seodang.cli.display import duration, number, score, scores
-from seodang.core.events import Evaluated, Event, Failed, Noticed, Rewound, Started, Stepped, Stopped
+from seodang.core.events import Evaluated, Event, Failed, Found, Noticed, Rewound, Started, Stepped, Stopped
 from seodang.core.language import say, translated
 
 SECONDS_BETWEEN_LINES = 2.0
@@ -56,6 +56,9 @@ class Console:
                 self._progress(event)
             case Evaluated():
                 self._evaluated(event)
+            case Found():
+                self.write(say("Doctor: {evidence} {meaning} Try: {command}", evidence=event.evidence, meaning=event.meaning,
+                               command=event.command))  # fmt: skip
             case Noticed() | Rewound():
                 self.write(event.text)
             case Stopped():

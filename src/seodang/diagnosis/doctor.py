@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -16,6 +17,7 @@ from seodang.data.dataset import Batch, Dataset, datasets, map_tensors
 from seodang.diagnosis import course, labels, material, network, rates
 from seodang.diagnosis.finding import Diagnosis, Finding
 from seodang.diagnosis.material import Sample, sample
+from seodang.diagnosis.page import write_page
 from seodang.diagnosis.story import Story
 from seodang.task.base import Task, evaluating
 from seodang.visualize.activations import layer_health
@@ -146,12 +148,14 @@ class Examination:
     def _has(self, illness: str) -> bool:
         return any(finding.illness == illness for finding in self.findings)
 
-    def conclude(self) -> Diagnosis:
-        """Return the findings without those that another explains."""
+    def conclude(self, page: Path | None = None) -> Diagnosis:
+        """Return the findings without those that another explains; write a page about them into the folder `page`."""
         here = {finding.illness for finding in self.findings}
         explained = {name for illness in here for name in EXPLAINS.get(illness, ())}
         kept = tuple(finding for finding in self.findings if finding.illness not in explained)
-        return Diagnosis(str(self.run.path), kept, tuple(self.unseen))
+        unseen = tuple(self.unseen)
+        written = write_page(kept, unseen, self.story, self.flows, page) if page else None
+        return Diagnosis(str(self.run.path), kept, unseen, str(written) if written else None)
 
 
 def examine(run: RunFolder, bundle: Examined | None, task: Task | None) -> Examination:
@@ -168,6 +172,6 @@ def examine(run: RunFolder, bundle: Examined | None, task: Task | None) -> Exami
     return found
 
 
-def diagnose(run: RunFolder, bundle: Examined | None, task: Task | None) -> Diagnosis:
-    """Return everything that seems to be wrong with a run. Nothing in the run changes."""
-    return examine(run, bundle, task).conclude()
+def diagnose(run: RunFolder, bundle: Examined | None, task: Task | None, page: bool = False) -> Diagnosis:
+    """Return everything that seems to be wrong with a run; nothing in it changes, but for the `page` if one is wanted."""
+    return examine(run, bundle, task).conclude(run.path / "figures" if page else None)

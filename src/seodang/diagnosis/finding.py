@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from seodang.core.events import Found
+from seodang.core.language import say
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class Finding:
     examples: Sequence[str] = ()
     """Files or rows it is about, the most suspicious first."""
 
+    @property
+    def title(self) -> str:
+        """The illness in the reader's language."""
+        return titles()[self.illness]
+
     def record(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"title": self.title, **asdict(self)}
 
     def event(self, step: int) -> Found:
         """Return the event that tells of it during training."""
@@ -44,6 +50,8 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...] = ()
     """What was not examined, and why."""
+    page: str | None = None
+    """Where the page is, if one was written."""
 
     @property
     def illnesses(self) -> set[str]:
@@ -55,6 +63,37 @@ class Diagnosis:
             "findings": [finding.record() for finding in self.findings],
             "unseen": list(self.unseen),
         }
+
+
+def titles() -> dict[str, str]:
+    """Return every illness and what it is called."""
+    return {
+        "divergence": say("The loss diverges"),
+        "rate-too-high": say("The learning rate is too high"),
+        "rate-too-low": say("The learning rate is too low"),
+        "loss-not-moving": say("The loss does not move"),
+        "momentum-too-high": say("Too much momentum"),
+        "clip-too-small": say("The limit on gradients is too small"),
+        "batch-too-small": say("The batch is too small"),
+        "plateau": say("A plateau: the rate fell too early"),
+        "over-fitting": say("Over-fitting"),
+        "under-fitting": say("Under-fitting"),
+        "vanishing-gradients": say("Vanishing gradients"),
+        "exploding-gradients": say("Exploding gradients"),
+        "dead-units": say("Dead units"),
+        "saturation": say("Saturated units"),
+        "units-alike": say("Units that are all alike"),
+        "inputs-constant": say("The inputs are constant"),
+        "inputs-not-normalised": say("The inputs are not normalised"),
+        "test-in-training": say("Held-out examples were trained on"),
+        "class-imbalance": say("Rare classes"),
+        "label-noise": say("Labels that are probably wrong"),
+        "labels-unrelated": say("Answers without relation to the inputs"),
+        "posterior-collapse": say("Posterior collapse"),
+        "discriminator-wins": say("The discriminator wins"),
+        "mode-collapse": say("Mode collapse"),
+        "return-not-rising": say("The return does not rise"),
+    }
 
 
 def retrain(run: str, *changes: str) -> str:

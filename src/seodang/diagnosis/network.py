@@ -47,7 +47,7 @@ def vanishing(found: Sequence[Flow], story: Story, model: nn.Module) -> Finding 
     weights = found[0].weight_gradient / last if last else 0.0
     faint = min(flow.output for flow in found) < VANISHED * found[0].output
     lost = weights < VANISHED if last else faint
-    if ratio >= VANISHED or not (lost or found[0].weight_gradient < UNREACHED * found[-1].gradient and faint):
+    if ratio >= VANISHED or not (lost or (found[0].weight_gradient < UNREACHED * found[-1].gradient and faint)):
         return None
     return Finding(
         "vanishing-gradients",

@@ -30,6 +30,7 @@ ALLOWED = {
     "training": {"core", "data", "models", "task"},
     "visualize": {"core", "layers", "scratch", "data", "task"},
     "deploy": {"core", "models", "task", "generate"},
+    "evaluation": {"core", "data", "models", "task", "training", "visualize"},
     "diagnosis": {"core", "data", "task", "training", "visualize"},
     "api": {
         "core",
@@ -42,6 +43,7 @@ ALLOWED = {
         "training",
         "visualize",
         "diagnosis",
+        "evaluation",
         "deploy",
     },
     "comparison": {"core", "api", "data", "models", "task", "training", "visualize"},
@@ -51,7 +53,7 @@ ALLOWED = {
 }
 """Package → the packages it may import. `cli` names others only inside functions, through what `api` offers."""
 
-LAZY_FROM_CLI = {"core", "api", "comparison", "data", "models", "task", "training", "visualize", "deploy"}
+LAZY_FROM_CLI = {"core", "api", "comparison", "data", "evaluation", "models", "task", "training", "visualize", "deploy"}
 """What the command line may import inside a command, for listing and checking."""
 
 ONLY_WRITERS = {"core/disk.py", "core/run.py"}

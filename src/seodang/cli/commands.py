@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from seodang.cli import checking, comparing, doctoring, finding, landscaping, listing, new, runs, training, using
+from seodang.cli import (
+    checking,
+    comparing,
+    deepening,
+    doctoring,
+    evaluating,
+    finding,
+    landscaping,
+    listing,
+    new,
+    runs,
+    training,
+    using,
+)
 from seodang.cli.command import Command, Commands
 from seodang.core.language import say
 
@@ -51,10 +64,17 @@ _command("show", listing.show, say("Show a recipe, model, dataset, task or optim
 _command("train", training.train, say("Train a recipe. Ctrl-C saves; a second one ends at once."))
 _command("resume", training.resume, say("Go on with a stopped or killed run, as if it had never stopped."))
 _command("find-lr", finding.find_lr, say("Find a good learning rate: a moment's training with a rising rate."))
+_command("depth", deepening.depth, say("Measure how much gradient reaches the first layer as a network gets deeper."))
 _command(
     "compare", comparing.compare, say("Train variants of a recipe with several seeds: which is best, and is it luck?")
 )
-_command("evaluate", using.evaluate, say("Score a trained model, beside a simple baseline where there is one."))
+_command(
+    "evaluate",
+    evaluating.evaluate,
+    say(
+        "Score a trained model in depth, several averaged, or with noise; beside a simple baseline where there is one."
+    ),
+)
 _command("predict", using.predict, say("Answer about pictures, rows or sentences with a trained model."))
 _command("look", using.look, say("Draw what is inside a trained model."))
 _command(

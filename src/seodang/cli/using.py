@@ -1,80 +1,28 @@
-"""seodang evaluate, predict, look, export, import: what is done with a trained model."""
+"""seodang predict, look, export, import: what is done with a trained model."""
 
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
-from seodang.cli.display import score, write_json, write_lines
-from seodang.cli.layout import table
+from seodang.cli.display import write_json, write_lines
 from seodang.core.errors import ConfigError
-from seodang.core.language import say, translated
+from seodang.core.language import say
 from seodang.core.places import expanded
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run."))]
 ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run, a checkpoint or a bundle."))]
 
 
-def evaluate(
-    run: RunArgument,
-    settings: Annotated[list[str] | None, typer.Argument(metavar="[data.key=value …]", help=say(
-        "Settings of the data, for example data.target=price."))] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="PATH_OR_NAME", help=say(
-        "A folder, a file or the name of a dataset, in place of the run's data."))] = None,
-    split: Annotated[str | None, typer.Option("--split", metavar="SPLIT", help=say(
-        "train, valid or test. Default: test, else valid."))] = None,
-    plugin: Plugin = None,
-    download: Annotated[bool, typer.Option("--download", help=say(
-        "Fetch data that is missing from its publisher without asking."))] = False,
-    machine: Json = False,
-    debug: Debug = False,
-) -> None:  # fmt: skip
-    load(plugin)
-    from seodang import api  # lazy: 1 s
-
-    with environment(DOWNLOAD, "1" if download else None):
-        found = api.evaluation(expanded(run), data=data, split=split, settings=_data_settings(settings or []))
-    if machine:
-        write_json({"run": run, **found})
-        return
-    print(say("{split}: {count:,} examples", split=found["split"], count=found["examples"]))
-    write_lines([*score_table(found["scores"], found["baseline"]), *found["notes"]])
-
-
-def score_table(scores: dict[str, float], baseline: dict[str, Any] | None) -> list[str]:
-    """Return scores in a table, beside those of simple methods on the same examples."""
-    columns: dict[str, dict[str, float]] = {say("model"): dict(scores)}
-    for title, value in (baseline or {}).items():
-        found = re.fullmatch(r"(.+?) \((.+)\)", title)  # "accuracy (most common class)"
-        name, method = found.groups() if found else (title, "baseline")
-        columns.setdefault(translated(method), {})[name] = value
-    names = dict.fromkeys(name for values in columns.values() for name in values)
-    rows = [
-        [name, *(score(name, values[name]) if name in values else "–" for values in columns.values())] for name in names
-    ]
-    return table([say("score"), *columns], rows, numeric=range(1, len(columns) + 1))
-
-
-def _data_settings(words: list[str]) -> dict[str, Any]:
-    from seodang.core.config import parse_override
-
-    settings: dict[str, Any] = {}
-    for word in words:
-        keys, value = parse_override(word)
-        if len(keys) != 2 or keys[0] != "data":
-            raise ConfigError("{word}: only settings of the data can change here: data.key=value", word=word)
-        settings[keys[1]] = value
-    return settings
-
-
 def predict(
     run: ModelArgument,
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT …] [option=value …]", help=say(
-        "What to answer about: pictures, rows, sentences. Options are written option=value."))] = None,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="[RUN …] [INPUT …] [option=value …]", help=say(
+        "What to answer about: pictures, rows, sentences. More runs before it are averaged. Options are written option=value."))] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1, help=say(
         "Text: how many tokens to write at most."))] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", metavar="T", min=0.0, help=say(
@@ -91,11 +39,13 @@ def predict(
     load(plugin)
     from seodang import api  # lazy: 1 s
 
-    words, options = _options(inputs or [])
+    more = list(takewhile(_is_model, inputs or []))
+    words, options = _options((inputs or [])[len(more) :])
     given = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     options |= {name: value for name, value in given.items() if value is not None}
     stream = _Stream(words[0] if words else "") if len(words) < 2 and not machine else None
-    answers = api.predict(expanded(run), *words, stream=stream, **options)
+    runs = [expanded(name) for name in (run, *more)]
+    answers = api.predict(runs if more else runs[0], *words, stream=stream, **options)
     if stream and stream.used:
         print()
         return
@@ -105,6 +55,11 @@ def predict(
         return
     for word, answer in zip(words or [""], answers, strict=True):
         print(f"{word}: {answer.text}" if len(words) > 1 else answer.text)
+
+
+def _is_model(word: str) -> bool:
+    """Return whether a word is the folder of a run or a bundle: another model, not an input."""
+    return any((expanded(word) / name).is_file() for name in ("recipe.toml", "model.json"))
 
 
 class _Stream:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from torch import nn
 
 from seodang.core.errors import ConfigError
-from seodang.core.inputs import Facts
+from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.recipe import Choice, Recipe
+from seodang.data.augment import fitted
 from seodang.data.dataset import Dataset, datasets
 from seodang.models.base import architectures
 from seodang.models.bundle import BundleRecord, equip
@@ -41,11 +42,15 @@ def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
         data.prepare()
     facts = data.facts
     _check_kinds(recipe, facts)
+    if isinstance(facts.inputs, ImageInputs):
+        fitted(getattr(data.settings, "augment", ()), facts.inputs)  # said now, not in the middle of a run
+    _check_sample(recipe, facts)
+    rule.expect_length(recipe.train, facts.sizes.get("train"))
     task = tasks.make(recipe.task, facts.known(), facts)
     equip(task)
     seed_everything(recipe.seed)
     model = architectures.make(recipe.model, facts.known())
-    _check_batch(recipe, model)
+    _check_batch(recipe, model, task)
     settings = architectures.settings(recipe.model, facts.known())
     record = BundleRecord(
         model=Choice.of({"name": recipe.model.name, **settings.values()}), task=recipe.task, facts=facts
@@ -53,14 +58,25 @@ def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
     return Assembly(recipe, data, model, task, rule, record)
 
 
-def _check_batch(recipe: Recipe, model: nn.Module) -> None:
+def _check_batch(recipe: Recipe, model: nn.Module, task: Task) -> None:
     size, parts = recipe.train.batch_size, recipe.train.accumulate
     if size == "all" or size // parts > 1:
         return
+    if mixing := getattr(task.settings, "mixing", ""):
+        raise ConfigError("task.{mixing} mixes the examples of a batch with each other, and train.batch_size={size} with "
+                          "train.accumulate={parts} leaves them alone. Take more examples.", mixing=mixing, size=size,
+                          parts=parts)  # fmt: skip
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         setting = f"train.batch_size={size}" + (f", train.accumulate={parts}" if parts > 1 else "")
         raise ConfigError("{setting}: batch normalisation takes its mean over the examples of a batch, and these have one each. "
                           "Take more examples, or model.normalization=layer.", setting=setting)  # fmt: skip
+
+
+def _check_sample(recipe: Recipe, facts: Facts) -> None:
+    if recipe.train.bootstrap is not None and facts.inputs.kind in ("tokens", "world"):
+        raise ConfigError("train.bootstrap={number}: draws examples with replacement, but the data '{data}' gives {kind}, cut from a "
+                          "stream as training goes. It works with pictures, rows and arrays.", number=recipe.train.bootstrap,
+                          data=recipe.data.name, kind=facts.inputs.kind)  # fmt: skip
 
 
 def _check_kinds(recipe: Recipe, facts: Facts) -> None:

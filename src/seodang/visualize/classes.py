@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.language import say
 from seodang.visualize.answers import Answers, cells
-from seodang.visualize.figure import Axis, Bars, Column, Figure, Histogram, Images, Matrix, Table
+from seodang.visualize.calibration import calibration
+from seodang.visualize.figure import Axis, Bars, Column, Figure, Images, Matrix, Table
 from seodang.visualize.history import split_name
 from seodang.visualize.pixels import SMALL, picture
 from seodang.visualize.scale import percent
@@ -18,9 +18,6 @@ MOST_CLASSES = 60
 """With more classes, only the most frequent confusions are shown: nobody reads a larger matrix."""
 MISTAKES = 24
 HESITATIONS = 8
-BINS = 10
-FEWEST = 5
-"""Answers a bar of the calibration needs: fewer say nothing about a share."""
 
 
 def class_names(facts: Facts) -> tuple[str, ...]:
@@ -85,12 +82,20 @@ def confused_pairs(counts: Tensor, names: tuple[str, ...]) -> Bars:
                 name="confused-pairs")  # fmt: skip
 
 
-def class_table(counts: Tensor, names: tuple[str, ...]) -> Table:
-    """Return precision, recall and F1 of each class."""
+def class_scores(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return precision, recall and F1 of each class from how often each (row) was taken for each (column).
+
+    NaN where a class was never named (precision), never there (recall), or neither (F1).
+    """
     right = counts.diagonal().double()
     true, said = counts.sum(1).double(), counts.sum(0).double()
-    recall, precision = right / true, right / said
-    f1 = 2 * right / (true + said)
+    return right / said, right / true, 2 * right / (true + said)
+
+
+def class_table(counts: Tensor, names: tuple[str, ...]) -> Table:
+    """Return precision, recall and F1 of each class."""
+    true = counts.sum(1)
+    precision, recall, f1 = class_scores(counts)
     columns = (Column(say("class")), Column(say("examples"), number=True), Column(say("precision"), number=True),
                Column(say("recall"), number=True), Column(say("F1"), number=True, bar=True))  # fmt: skip
     values = [(name, int(true[place]), *(float(score[place]) for score in (precision, recall, f1)))
@@ -175,30 +180,3 @@ def _pictured(
     return Images(
         title, alt, images, lines, columns=8, smooth=max(inputs.height, inputs.width) > SMALL, about=about, name=name
     )
-
-
-def calibration(answers: Answers) -> Histogram | None:
-    """Return how often the model is right when it is so sure, beside how often it should be.
-
-    None where its answers are nearly all of one probability: there is nothing to compare.
-
-    Source: reliability diagram and expected calibration error, Guo et al. 2017, arXiv:1706.04599, sec. 2.
-    """
-    chances, predicted = answers.probabilities.max(-1)
-    right = (predicted == answers.targets).double().numpy()
-    sure = chances.double().numpy()
-    edges = np.linspace(0, 1, BINS + 1)
-    bins = np.clip(np.digitize(sure, edges[1:-1], right=True), 0, BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
-    hits, sums = np.bincount(bins, right, BINS), np.bincount(bins, sure, BINS)
-    found = np.divide(hits, counts, out=np.full(BINS, np.nan), where=counts >= FEWEST)
-    expected = np.divide(sums, counts, out=np.full(BINS, np.nan), where=counts >= FEWEST)
-    if (counts >= FEWEST).sum() < 3:
-        return None
-    error = float(np.abs(hits - sums).sum() / counts.sum())
-    alt = say("Expected calibration error: {error}.", error=percent(error))
-    return Histogram(
-        say("Is it as sure as it is right?"), alt, tuple(edges), tuple(found), Axis(say("probability it gives"), percent=True),
-        Axis(say("how often it is right"), percent=True, limits=(0.0, 1.0)), tuple(expected),
-        about=say("Bars: share that is right among answers so sure (where there are {count} or more). Lines: what that share "
-                  "should be. {error}", count=FEWEST, error=alt), name="calibration")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Judging finished runs: scores in depth, several models averaged, robustness against noise."""

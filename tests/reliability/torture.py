@@ -95,23 +95,24 @@ class Torture:
         phase = self.only or ("" if chance.random() < 0.5 else phases[turn % len(phases)])
         return Death(whole_group=whole_group, phase=phase, share=share)
 
-    def whole(self, name: str) -> Undisturbed:
-        """Return the undisturbed run of a family; it is made first if need be."""
-        if name not in self._whole:
-            path = self.folder / f"whole-{name}-{os.getpid()}"
+    def whole(self, name: str, beside: bool = False) -> Undisturbed:
+        """Return the undisturbed run of a family; it is made first if need be. `beside` the loop it is saved more often."""
+        known = f"{name}+beside" if beside else name
+        if known not in self._whole:
+            path = self.folder / f"whole-{known}-{os.getpid()}"
             self.shared.clear()
             log = path.with_suffix(".log")
-            if wait(self._start(name, path, log, None, False), PATIENCE) != 0:
+            if wait(self._start(name, path, log, None, beside), PATIENCE) != 0:
                 raise RuntimeError(f"{name}: the undisturbed run failed: {log.read_text()}")
             times = [self.shared.reached(place) for place in range(3)]
-            self._whole[name] = Undisturbed(
+            self._whole[known] = Undisturbed(
                 path, newest(path), times[1] - times[0], times[2] - times[1], self.shared.counts
             )
-        return self._whole[name]
+        return self._whole[known]
 
     def follow(self, name: str, deaths: list[Death], beside: bool, which: str) -> None:
         """Let a run die as planned, let it finish, and compare; a problem says how to see it again."""
-        whole = self.whole(name)
+        whole = self.whole(name, beside)
         path = self.folder / f"{name}-{os.getpid()}-{self.trials}"
         log, found, happened, stopped_at = path.with_suffix(".log"), [], [], set()
         groups: list[int] = []

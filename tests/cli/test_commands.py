@@ -15,7 +15,7 @@ from seodang.cli.settings import DECIDED_BY_DATA
 from seodang.core.inputs import Facts, ImageInputs, TokenInputs, WorldInputs
 from seodang.core.recipe import Recipe
 
-COMMANDS = ["list", "show", "train", "resume", "find-lr", "compare", "evaluate", "predict", "look", "landscape", "doctor", "export",
+COMMANDS = ["list", "show", "train", "resume", "find-lr", "depth", "compare", "evaluate", "predict", "look", "landscape", "doctor", "export",
             "import", "check", "new", "runs"]  # fmt: skip
 PLUGIN = '''
 """A model of one's own."""

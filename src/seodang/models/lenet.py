@@ -120,7 +120,7 @@ class RadialBasis(nn.Module):
         super().__init__()
         drawn = torch.Generator().manual_seed(CODE_SEED)
         codes = torch.randint(2, (num_classes, features), generator=drawn, device="cpu") * 2 - 1
-        self.register_buffer("codes", codes.float())
+        self.register_buffer("codes", codes.float().to(torch.get_default_device()))
 
     def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
         return -(x[:, None] - self.codes).square().sum(-1)

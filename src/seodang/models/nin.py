@@ -73,7 +73,7 @@ class NiN(Architecture):
 
     takes: ClassVar[tuple[str, ...]] = ("image",)
     example: ClassVar[dict[str, Any]] = {
-        "in_channels": 2, "image_size": (12, 14), "num_classes": 3, "form": "small", "channels": ((8, 6), (8, 8), (8,)), "dropout": 0.0,
+        "in_channels": 2, "image_size": (12, 14), "num_classes": 3, "form": "small", "channels": ((16, 12), (16, 16), (16,)), "dropout": 0.0,
     }  # fmt: skip
 
     def __init__(self, config: NiNConfig) -> None:

@@ -38,10 +38,10 @@ class ClassificationConfig(MixingConfig):
         if self.loss == "perceptron" and self.smoothing:
             raise ValueError(say("smoothing={value} goes with loss=cross-entropy only", value=self.smoothing))
         if self.loss == "perceptron" and self.mixing:
-            raise ValueError(say("{setting} goes with task.loss=cross-entropy only: a perceptron learns from one right answer",
+            raise ValueError(say("{setting} goes with loss=cross-entropy only: a perceptron learns from one right answer",
                                  setting=self.mixing))  # fmt: skip
         if self.mixed < 1 and not self.mixing:
-            raise ValueError(say("mixed={value} is the share of batches that task.mixup or task.cutmix mixes, and both are off",
+            raise ValueError(say("mixed={value} is the share of batches that mixup or cutmix mixes, and both are off",
                                  value=self.mixed))  # fmt: skip
         return self
 

@@ -45,7 +45,7 @@ class MixingConfig(Config):
     @property
     def mixing(self) -> str:
         """The setting that mixes, as it would be written, or ``""``."""
-        return f"task.mixup={self.mixup}" if self.mixup else f"task.cutmix={self.cutmix}" if self.cutmix else ""
+        return f"mixup={self.mixup}" if self.mixup else f"cutmix={self.cutmix}" if self.cutmix else ""
 
 
 class Unmixable(Config):

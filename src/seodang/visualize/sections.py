@@ -29,6 +29,7 @@ from seodang.visualize.inside import activation_figures, weight_figures
 from seodang.visualize.pixels import SMALL
 from seodang.visualize.plane import decision_boundary
 from seodang.visualize.quantities import importance, quantity_figures
+from seodang.visualize.seen import seen_figures
 from seodang.visualize.summary import layer_figure, layer_table
 from seodang.visualize.tokens import token_figures
 
@@ -66,6 +67,7 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
     found = [
         drawn("training", say("Training"), say("How loss and scores changed from update to update."),
               lambda: [*curves(run.events, task.monitor), *boundary_figures(model, task, data)]),
+        drawn("seen", say("What training sees"), "", lambda: seen_figures(run.recipe, task, data)),
         drawn("answers", told, "", lambda: answer_figures(model, task, data, answers(), run.scores, most)),
         drawn("made", say("What it makes"), "", lambda: [figure_of(picture) for picture in task.pictures(model, data)]),
         drawn("inside", say("Inside"), say("What the network holds, and what it makes of one example."),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from torch import nn
 
 from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts, ImageInputs
-from seodang.core.recipe import Choice, Recipe
+from seodang.core.recipe import Choice, Recipe, Train
 from seodang.data.augment import fitted
 from seodang.data.dataset import Dataset, datasets
 from seodang.models.base import architectures
@@ -50,7 +51,7 @@ def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
     equip(task)
     seed_everything(recipe.seed)
     model = architectures.make(recipe.model, facts.known())
-    _check_batch(recipe, model, task)
+    _check_batch(recipe, model, task, facts)
     settings = architectures.settings(recipe.model, facts.known())
     record = BundleRecord(
         model=Choice.of({"name": recipe.model.name, **settings.values()}), task=recipe.task, facts=facts
@@ -58,18 +59,36 @@ def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
     return Assembly(recipe, data, model, task, rule, record)
 
 
-def _check_batch(recipe: Recipe, model: nn.Module, task: Task) -> None:
-    size, parts = recipe.train.batch_size, recipe.train.accumulate
-    if size == "all" or size // parts > 1:
+def _check_batch(recipe: Recipe, model: nn.Module, task: Task, facts: Facts) -> None:
+    examples = facts.sizes.get("train")
+    if examples is None or facts.inputs.kind == "world":
         return
+    whole, least = smallest_part(recipe.train, examples)
+    if least > 1:
+        return
+    setting = f"train.batch_size={recipe.train.batch_size}"
+    setting += "".join(f", train.{name}={value}" for name in ("accumulate", "devices")
+                       if isinstance(value := getattr(recipe.train, name), int) and value > 1)  # fmt: skip
     if mixing := getattr(task.settings, "mixing", ""):
-        raise ConfigError("task.{mixing} mixes the examples of a batch with each other, and train.batch_size={size} with "
-                          "train.accumulate={parts} leaves them alone. Take more examples.", mixing=mixing, size=size,
-                          parts=parts)  # fmt: skip
+        raise ConfigError("{setting}: task.{mixing} mixes the examples of a batch with each other, and of a batch of {whole} of the "
+                          "{examples:,} examples a part is left with one alone. Take another batch_size.", setting=setting,
+                          mixing=mixing, whole=whole, examples=examples)  # fmt: skip
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-        setting = f"train.batch_size={size}" + (f", train.accumulate={parts}" if parts > 1 else "")
-        raise ConfigError("{setting}: batch normalisation takes its mean over the examples of a batch, and these have one each. "
-                          "Take more examples, or model.normalization=layer.", setting=setting)  # fmt: skip
+        raise ConfigError("{setting}: batch normalisation takes its mean over the examples of a batch, and of a batch of {whole} of "
+                          "the {examples:,} examples a part is left with one alone. Take another batch_size, or "
+                          "model.normalization=layer.", setting=setting, whole=whole, examples=examples)  # fmt: skip
+
+
+def smallest_part(train: Train, examples: int) -> tuple[int, int]:
+    """Return the smallest micro-batch one process computes in an epoch, behind the size of the batch it is part of.
+
+    The last batch of an epoch is what is left over (see `Loader`).
+    """
+    size = examples if train.batch_size == "all" else min(train.batch_size, examples)
+    world = train.devices if isinstance(train.devices, int) else int(os.environ.get("WORLD_SIZE", "1"))
+    left = examples % size
+    batches = [size, left] if left >= max(world, 2) else [size]
+    return min(((whole, max(whole // world // train.accumulate, 1)) for whole in batches), key=lambda item: item[1])
 
 
 def _check_sample(recipe: Recipe, facts: Facts) -> None:

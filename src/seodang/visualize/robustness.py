@@ -59,5 +59,8 @@ def robustness_table(found: Mapping[str, Any]) -> Table:
 
 
 def _cell(name: str, point: Mapping[str, Any]) -> str:
-    error = point["standard_error"]
-    return score_text(name, point["mean"]) + (f" ± {score_text(name, error)}" if error is not None else "")
+    """Return mean ± standard error with as many digits as tell runs apart: of shares in per cent, two."""
+    mean, error = point["mean"], point["standard_error"]
+    if not is_share(name):
+        return number(mean, 4) + (f" ± {number(error, 2)}" if error is not None else "")
+    return f"{100 * mean:.2f}" + (f" ± {100 * error:.2f}" if error is not None else "") + " %"

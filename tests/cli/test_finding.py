@@ -7,8 +7,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
-WORDS = ("train.threads=1", "--steps", "40", "--from", "1e-4")
+WORDS = ("train.threads=1", "--steps", "40", "--low", "1e-4")
 
 
 @pytest.fixture(autouse=True)
@@ -23,22 +24,25 @@ def test_people_get_a_curve_a_proposal_and_the_next_command(seodang: Any, tmp_pa
     assert "rate" in lines[0] and "loss" in lines[0]
     assert sum("█" in line for line in lines) == 16
     assert sum(line.endswith("←") for line in lines) == 1
-    assert "a tenth of" in answer.out
+    assert "; the middle, " in answer.out
     proposal = next(line for line in lines if line.startswith("Take it: seodang train digits-mlp optimizer.lr="))
     assert 1e-3 < float(proposal.rpartition("=")[2]) < 0.1
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["find-lr-digits-mlp.svg"]
-    ElementTree.parse(tmp_path / "runs" / "find-lr-digits-mlp.svg")
+    pictures = tmp_path / "runs" / "figures"
+    assert sorted(path.name for path in pictures.iterdir()) == ["find-lr-digits-mlp.png", "find-lr-digits-mlp.svg"]
+    ElementTree.parse(pictures / "find-lr-digits-mlp.svg")
+    Image.open(pictures / "find-lr-digits-mlp.png").verify()
     assert seodang("runs").code == 0
 
 
 def test_programs_get_numbers(seodang: Any, tmp_path: Path) -> None:
-    answer = seodang("find-lr", "digits-mlp", *WORDS, "--json", "--chart", tmp_path / "curve.svg").json
+    answer = seodang("find-lr", "digits-mlp", *WORDS, "--json", "--to", tmp_path / "curves").json
     assert answer["recipe"] == "digits-mlp"
     assert len(answer["rates"]) == len(answer["losses"]) == len(answer["smoothed"])
     assert answer["rates"][0] == pytest.approx(1e-4)
     assert answer["proposal"] > 0 and answer["reason"]
-    assert answer["chart"] == str(tmp_path / "curve.svg")
-    assert (tmp_path / "curve.svg").is_file()
+    assert answer["bottom"][0] <= answer["proposal"] * 1.05 and answer["proposal"] <= answer["bottom"][1] * 1.05
+    assert answer["pictures"] == [str(tmp_path / "curves" / f"find-lr-digits-mlp.{kind}") for kind in ("svg", "png")]
+    assert all(Path(path).is_file() for path in answer["pictures"])
 
 
 def test_a_finished_run_can_be_asked_about_and_stays_as_it_is(seodang: Any, tmp_path: Path, finished: Any) -> None:
@@ -52,8 +56,7 @@ def test_a_finished_run_can_be_asked_about_and_stays_as_it_is(seodang: Any, tmp_
     [
         (("digits-mpl",), "digits-mpl"),
         (("digits-mlp", "optimizer.momentum=0.9"), "optimizer.momentum: is not a setting here"),
-        (("digits-mlp", "--chart", "curve.png"), "name a file that ends in .svg"),
-        (("digits-mlp", "--from", "1", "--to", "0.1"), "they do not"),
+        (("digits-mlp", "--low", "1", "--high", "0.1"), "they do not"),
         (("digits-mlp", "--steps", "3"), "--steps"),
     ],
 )

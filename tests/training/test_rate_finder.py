@@ -11,7 +11,7 @@ import torch
 import seodang as sd
 from seodang.core.errors import ConfigError
 from seodang.core.recipe import Recipe
-from seodang.training.rate_finder import DIVERGED, find_rate, propose, smooth
+from seodang.training.rate_finder import DIVERGED, Found, centred, find_rate, propose, smooth, taken
 
 RECIPE: dict[str, Any] = {
     "name": "small",
@@ -33,8 +33,9 @@ def test_rates_rise_by_one_factor_and_the_test_ends_when_the_loss_breaks_out() -
     assert found.rates == pytest.approx([1e-5 * factor**step for step in range(len(found.rates))])
     assert found.diverged
     assert 40 < len(found.rates) < 71
-    assert found.smoothed[-1] > DIVERGED * min(found.smoothed)
-    assert all(value <= DIVERGED * min(found.smoothed[: place + 1]) for place, value in enumerate(found.smoothed[:-1]))
+    running = smooth(found.losses)
+    assert running[-1] > DIVERGED * min(running)
+    assert all(value <= DIVERGED * min(running[: place + 1]) for place, value in enumerate(running[:-1]))
 
 
 def test_the_losses_are_those_of_training_at_these_rates() -> None:
@@ -82,22 +83,68 @@ def test_it_works_with_every_length_and_whatever_the_recipe_watches() -> None:
         assert len(find_rate(recipe(train=settings), high=1e-2, steps=20).rates) == 20
 
 
+RATES = [1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0]
+
+
 @pytest.mark.parametrize(
-    ("rates", "smoothed", "diverged", "proposal", "reason"),
+    ("smoothed", "diverged", "bottom", "reason"),
     [
-        ([0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 3.0], True, 0.1, "has broken out at 10"),
-        ([0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 0.7], False, 0.1, "rises after it"),
-        ([0.01, 0.1, 1.0], [2.0, 1.0, 0.5], False, None, "still falling at the largest rate"),
-        ([0.01, 0.1, 1.0], [2.0, 1.99, 2.5], False, None, "never fell by more than 2%"),
-        ([0.01, 0.1, 1.0], [-2.0, -2.5, 3.0], True, 0.01, "broken out"),
+        ([2.0, 1.9, 0.6, 0.5, 0.64, 3.0], True, (0.01, 1.0), "breaks out before 10"),
+        ([2.0, 1.9, 0.6, 0.5, 0.66, 0.7], False, (0.01, 0.1), "rises after it"),
+        ([2.0, 0.6, 1.9, 0.5, 3.0], True, (0.1, 0.1), "breaks out before 1"),
+        ([2.0, 1.5, 1.0, 0.9, 0.8, 0.5], False, None, "still falling at the largest rate"),
+        ([2.0, 1.99, 2.5, 2.5, 2.5, 2.5], False, None, "never fell by more than 2%"),
+        ([-2.0, -2.5, 3.0], True, (1e-3, 1e-3), "breaks out before"),
+        ([], True, None, "no finite loss even at the smallest rate"),
     ],
 )
 def test_one_proposal_with_its_reason(
-    rates: list[float], smoothed: list[float], diverged: bool, proposal: float | None, reason: str
+    smoothed: list[float], diverged: bool, bottom: tuple[float, float] | None, reason: str
 ) -> None:
-    found, why = propose(rates, smoothed, diverged)
-    assert found == proposal
+    found, why = propose(RATES[: len(smoothed)], smoothed, diverged)
+    assert found == bottom
     assert reason in why
+    if bottom:
+        assert f"the middle, {taken(bottom):.2g}," in why
+        assert (
+            f"the lower end, {bottom[0]:.2g}," in propose(RATES[: len(smoothed)], smoothed, diverged, constant=True)[1]
+        )
+
+
+def test_the_middle_is_that_of_the_logarithms() -> None:
+    assert taken((0.01, 1.0)) == 0.1
+    assert taken((0.02, 0.03)) == 0.024
+    assert taken((0.02, 0.03), constant=True) == 0.02
+
+
+def test_a_rate_that_comes_down_may_be_larger() -> None:
+    cosine = find_rate(recipe(optimizer={"name": "adamw", "lr": 0.003, "schedule": "cosine"}))
+    constant = find_rate(recipe())
+    assert cosine.bottom == constant.bottom
+    assert constant.proposal is not None and cosine.proposal is not None
+    assert constant.proposal == pytest.approx(constant.bottom[0], rel=0.05)  # type: ignore[index]
+    assert cosine.proposal > 1.5 * constant.proposal
+
+
+def test_the_curve_does_not_lag_and_an_outbreak_does_not_leak() -> None:
+    rates = [10 ** (step / 20 - 5) for step in range(121)]
+    losses = [1 + abs(step - 60) / 60 for step in range(121)]  # a valley whose floor is at 0.01
+    valley = centred(rates, losses)
+    assert rates[min(range(121), key=valley.__getitem__)] == pytest.approx(0.01)
+    burst = [*losses[:80], *[1e9] * 41]
+    assert centred(rates, burst)[:62] == pytest.approx(valley[:62], abs=1e-3)
+
+
+def test_the_proposal_hardly_depends_on_seed_and_length_of_the_test() -> None:
+    found = [find_rate(recipe(seed=seed), steps=steps).proposal for seed, steps in ((0, 60), (0, 120), (1, 120))]
+    assert all(proposal is not None for proposal in found)
+    assert max(found) <= 2.5 * min(found)  # type: ignore[type-var, operator]
+
+
+def test_from_python(tmp_path: Path) -> None:
+    found = sd.find_lr(RECIPE, low=1e-4, steps=40, seed=1, optimizer={"name": "sgd"})
+    assert isinstance(found, Found)
+    assert found == find_rate(recipe(seed=1, optimizer={"name": "sgd", "lr": 0.003}), low=1e-4, steps=40)
 
 
 def test_smoothing_starts_without_bias() -> None:

@@ -10,7 +10,6 @@ import typer
 from seodang.cli.command import DOWNLOAD, Data, Debug, Download, Json, Plugin, RecipeName, Settings, environment, load
 from seodang.cli.display import say_aside, write_json, write_lines
 from seodang.cli.layout import screen_width, table, wrapped
-from seodang.core.errors import ConfigError
 from seodang.core.language import say
 from seodang.core.places import expanded
 
@@ -22,11 +21,11 @@ def find_lr(
     recipe: RecipeName,
     settings: Settings = None,
     data: Data = None,
-    low: Annotated[float, typer.Option("--from", metavar="RATE", help=say("Smallest rate that is tried."))] = 1e-6,
-    high: Annotated[float, typer.Option("--to", metavar="RATE", help=say("Largest rate that is tried."))] = 10.0,
+    low: Annotated[float, typer.Option("--low", metavar="RATE", help=say("Smallest rate that is tried."))] = 1e-6,
+    high: Annotated[float, typer.Option("--high", metavar="RATE", help=say("Largest rate that is tried."))] = 10.0,
     steps: Annotated[int, typer.Option("--steps", metavar="N", min=20, help=say("Updates on the way up."))] = 120,
-    chart: Annotated[str | None, typer.Option("--chart", metavar="FILE", help=say(
-        "Draw the curve into this file, an SVG. Default: find-lr-NAME.svg in the folder of runs."))] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DIR", help=say(
+        "Where the curve goes. Default: figures/ in the folder of runs."))] = None,
     plugin: Plugin = None,
     download: Download = False,
     machine: Json = False,
@@ -37,22 +36,20 @@ def find_lr(
     from seodang.core.run import runs_folder
     from seodang.training.rate_finder import facts_of, find_rate
 
-    if chart and not chart.endswith(".svg"):
-        raise ConfigError("--chart {path}: the curve is drawn as SVG; name a file that ends in .svg.", path=chart)
     with environment(DOWNLOAD, "1" if download else None):
         resolved, notes = api.read_recipe(recipe, data, settings or [])
-        path = expanded(chart) if chart else runs_folder() / f"find-lr-{resolved.name}.svg"
         for note in notes:
             say_aside(note)
         found = find_rate(resolved, low, high, steps)
-    path = draw(found, path)
+    folder = expanded(to) if to else runs_folder() / "figures"
+    paths = draw(found, folder, f"find-lr-{resolved.name}")
     if machine:
-        write_json({"recipe": resolved.name, **facts_of(found), "chart": str(path)})
+        write_json({"recipe": resolved.name, **facts_of(found), "pictures": [str(path) for path in paths]})
         return
     write_lines([*curve(found), "", *wrapped(found.reason, screen_width())])
     if found.proposal is not None:
         print(say("Take it: {command}", command=f"seodang train {recipe} optimizer.lr={found.proposal:g}"))
-    print(say("Curve: {path}", path=path))
+    write_lines(["", *map(str, paths)])
 
 
 def curve(found: Any) -> list[str]:
@@ -74,10 +71,12 @@ def curve(found: Any) -> list[str]:
     return table([say("rate"), say("loss"), ""], rows, numeric=(0, 1))
 
 
-def draw(found: Any, path: Path) -> Path:
-    """Write the curve as SVG: each loss, the smoothed loss, and the proposal; return the file."""
-    from seodang.visualize.draw import save  # lazy: 1 s
+def draw(found: Any, folder: Path, name: str) -> list[Path]:
+    """Write the curve as SVG and PNG: each loss, their mean around each rate, and the proposal; return the files."""
+    from seodang.core.files import write  # lazy: 1 s
+    from seodang.visualize.draw import save
     from seodang.visualize.figure import Axis, Lines, Mark, Series
+    from seodang.visualize.raster import chart_png
 
     least, first = min(found.losses, default=0.0), found.smoothed[0] if found.smoothed else 1.0
     reach = max(first - least, 1e-9)
@@ -85,10 +84,16 @@ def draw(found: Any, path: Path) -> Path:
     if found.proposal is not None:
         place = min(range(len(found.rates)), key=lambda place: abs(found.rates[place] - found.proposal))
         marks = (Mark(found.proposal, found.smoothed[place], f"{found.proposal:g}", 1),)
-    series = (Series(say("loss of each update"), found.rates, found.losses, colour=5),
-              Series(say("smoothed"), found.rates, found.smoothed, colour=0))  # fmt: skip
+    series = [Series(say("loss of each update"), found.rates, found.losses, colour=5),
+              Series(say("smoothed"), found.rates, found.smoothed, colour=0)]  # fmt: skip
+    if found.bottom is not None:
+        kept = [(rate, loss) for rate, loss in zip(found.rates, found.smoothed, strict=True)
+                if found.bottom[0] <= rate <= found.bottom[1]]  # fmt: skip
+        series.append(Series(say("its bottom"), [rate for rate, _ in kept], [loss for _, loss in kept], colour=1))
     figure: Any = Lines(
-        say("Loss against the learning rate"), found.reason, series, x=Axis(say("learning rate"), log=True),
+        say("Loss against the learning rate"), found.reason, tuple(series), x=Axis(say("learning rate"), log=True),
         y=Axis(say("loss"), limits=(least - 0.1 * reach, first + 0.5 * reach)), marks=marks, about=found.reason,
     )  # fmt: skip
-    return save(figure, path.parent, path.stem)
+    paths = [save(figure, folder, name), folder / f"{name}.png"]
+    write(paths[1], chart_png(figure))
+    return paths

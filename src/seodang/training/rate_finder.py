@@ -6,7 +6,7 @@ It is a run of the one trainer with another schedule, in a folder that is thrown
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,24 +17,31 @@ from seodang.core.errors import ConfigError, TrainingError
 from seodang.core.events import Event, Stepped
 from seodang.core.language import say
 from seodang.core.recipe import Recipe
+from seodang.core.registry import load_plugin
 from seodang.core.run import RunFolder
 from seodang.training.assemble import Assembly, assemble
 from seodang.training.devices import Devices
 from seodang.training.optim import UpdateRule
+from seodang.training.resolve import read_recipe
 from seodang.training.trainer import Trainer
 
 LOW, HIGH, STEPS = 1e-6, 10.0, 120
 SMOOTHING = 0.9
 DIVERGED = 4.0
 """The test ends when the smoothed loss is this many times its least."""
-MARGIN = 10.0
-"""The least loss comes just before it breaks out: a rate this many times smaller is safe."""
+WIDTH = 0.25
+"""Decades of the rate over which the losses are averaged before anything is read from them."""
+BOTTOM = 0.1
+"""The bottom of the curve: where the loss is within this share of its whole fall from the least."""
 FALL = 0.02
 """Share of the first loss it must fall by, to have learned anything at all."""
 
 
 class Found(NamedTuple):
-    """What a range test saw: a loss for each rate, and the rate it proposes with the reason; None if none can be."""
+    """What a range test saw: a loss for each rate, and the rate it proposes with the reason; None if none can be.
+
+    `bottom` is the range of rates that the proposal is taken from.
+    """
 
     rates: list[float]
     losses: list[float]
@@ -44,6 +51,7 @@ class Found(NamedTuple):
     diverged: bool
     loss: str
     """Name of the network whose loss it is."""
+    bottom: tuple[float, float] | None = None
 
 
 class Sweep(UpdateRule):
@@ -92,10 +100,32 @@ def find_rate(recipe: Recipe, low: float = LOW, high: float = HIGH, steps: int =
                           "this task has none. Compare whole runs: seodang train … optimizer.lr=…",
                           name=recipe.task.name)  # fmt: skip
     rates, losses = sweep(assembly, low, high, steps)
-    smoothed = smooth(losses)
+    smoothed = centred(rates, losses)
     diverged = len(losses) < steps
-    proposal, reason = propose(rates, smoothed, diverged)
-    return Found(rates, losses, smoothed, proposal, reason, diverged, names[0])
+    constant = assembly.rule.settings.schedule == "constant"
+    bottom, reason = propose(rates, smoothed, diverged, constant)
+    proposal = taken(bottom, constant) if bottom else None
+    return Found(rates, losses, smoothed, proposal, reason, diverged, names[0], bottom)
+
+
+def find_lr(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    data: str | Path | Mapping[str, Any] | None = None,
+    low: float = LOW,
+    high: float = HIGH,
+    steps: int = STEPS,
+    plugin: str | Path | None = None,
+    **settings: Any,
+) -> Found:
+    """Return a learning rate for a recipe, with the curve it is read from: ``find_lr("digits-cnn").proposal``.
+
+    Recipe, data and settings are those of `train`; nothing is kept.
+    Raises: SeodangError
+    """
+    if plugin:
+        load_plugin(plugin)
+    return find_rate(read_recipe(recipe, data, (), settings)[0], low, high, steps)
 
 
 def sweep(assembly: Assembly, low: float, high: float, steps: int) -> tuple[list[float], list[float]]:
@@ -134,7 +164,7 @@ def broken_out(losses: Sequence[float]) -> bool:
 
 
 def smooth(losses: Sequence[float], keep: float = SMOOTHING) -> list[float]:
-    """Return the running mean of the losses, freed of its start at zero."""
+    """Return the running mean of the losses, freed of its start at zero: what is known while the test goes on."""
     mean, found = 0.0, []
     for count, loss in enumerate(losses, 1):
         mean = keep * mean + (1 - keep) * loss
@@ -142,14 +172,32 @@ def smooth(losses: Sequence[float], keep: float = SMOOTHING) -> list[float]:
     return found
 
 
-def propose(rates: Sequence[float], smoothed: Sequence[float], diverged: bool) -> tuple[float | None, str]:
-    """Return the rate to take as the largest of a run, and why; None and why not.
+def centred(rates: Sequence[float], losses: Sequence[float], width: float = WIDTH) -> list[float]:
+    """Return the mean of the losses around each rate, weighed by a bell `width` decades wide: it lags behind nothing.
 
-    Source: a tenth of the rate with the least smoothed loss, as in fast.ai's ``lr_find`` (Howard & Gugger 2020,
-    "fastai: A layered API for deep learning", arXiv:2002.04688, sec. 4.2), after Smith 2017.
+    A loss that has broken out counts as no more than the first loss plus the whole fall.
+    """
+    if not losses:
+        return []
+    place, values = torch.tensor(rates, dtype=torch.float64).log10(), torch.tensor(losses, dtype=torch.float64)
+    values = values.clamp(max=float(2 * values[0] - values.min()))
+    weights = torch.exp(-0.5 * ((place[:, None] - place[None]) / width) ** 2)
+    return ((weights @ values) / weights.sum(1)).tolist()
+
+
+def propose(
+    rates: Sequence[float], smoothed: Sequence[float], diverged: bool, constant: bool = False
+) -> tuple[tuple[float, float] | None, str]:
+    """Return the bottom of the curve, and why what is `taken` from it is the rate to take; None and why not.
+
+    Source: the range test of Smith 2017, arXiv:1506.01186, sec. 3.3, which reads the rates that learn from the curve.
+    Differs: takes the middle of the bottom on the logarithmic axis, or its lower end where the rate stays `constant`. On
+    the recipes of this library that came closer to the best of a scan, and moved less from seed to seed, than a tenth of
+    the rate with the least loss, the steepest place or the "valley" of fast.ai's ``lr_find`` (Howard & Gugger 2020,
+    arXiv:2002.04688, sec. 4.2).
     """
     if not smoothed:
-        return None, say("There is no finite loss even at the smallest rate, {low:.2g}: start lower, with --from.", low=rates[0]
+        return None, say("There is no finite loss even at the smallest rate, {low:.2g}: start lower, with --low.", low=rates[0]
                          if rates else LOW)  # fmt: skip
     place = min(range(len(smoothed)), key=smoothed.__getitem__)
     first, least = smoothed[0], smoothed[place]
@@ -158,25 +206,35 @@ def propose(rates: Sequence[float], smoothed: Sequence[float], diverged: bool) -
                          "{low:.2g} and {high:.2g} learns in so few updates. Try --steps, or look at the data: seodang check",
                          share=FALL, first=first, least=least, low=rates[0], high=rates[-1])  # fmt: skip
     if place == len(smoothed) - 1 and not diverged:
-        return None, say("The loss was still falling at the largest rate, {high:.2g}: go higher, with --to.",
+        return None, say("The loss was still falling at the largest rate, {high:.2g}: go higher, with --high.",
                          high=rates[-1])  # fmt: skip
-    proposal = rounded(rates[place] / MARGIN)
-    values = {"least": least, "rate": rates[place], "proposal": proposal, "last": rates[-1], "first": first}
-    if diverged:
-        return proposal, say(
-            "The smoothed loss is least at a rate of {rate:.2g} ({least:.4g}, from {first:.4g}) and has broken out at {last:.2g}; a "
-            "tenth of the rate with the least loss, {proposal:.2g}, is fast and keeps its distance.", **values)  # fmt: skip
-    return proposal, say(
-        "The smoothed loss is least at a rate of {rate:.2g} ({least:.4g}, from {first:.4g}) and rises after it; a tenth of that "
-        "rate, {proposal:.2g}, is fast and keeps its distance.", **values)  # fmt: skip
+    level = least + BOTTOM * (first - least)
+    start = next(at for at in range(place, -1, -1) if at == 0 or smoothed[at - 1] > level)
+    end = next(at for at in range(place, len(smoothed)) if at + 1 == len(smoothed) or smoothed[at + 1] > level)
+    bottom = rates[start], rates[end]
+    proposal = taken(bottom, constant)
+    values = {"first": first, "least": least, "rate": rates[place], "last": rates[-1]}
+    fall = (say("The loss falls from {first:.4g} to {least:.4g} at a rate of {rate:.2g} and breaks out before {last:.2g}.", **values)
+            if diverged else
+            say("The loss falls from {first:.4g} to {least:.4g} at a rate of {rate:.2g} and rises after it.", **values))  # fmt: skip
+    values = {"start": bottom[0], "end": bottom[1], "proposal": proposal, "share": BOTTOM}
+    why = (say("From {start:.2g} to {end:.2g} it stays within {share:.0%} of that fall; as the rate of this recipe never comes down, the "
+               "lower end, {proposal:.2g}, is taken.", **values)
+           if constant else
+           say("From {start:.2g} to {end:.2g} it stays within {share:.0%} of that fall; the middle, {proposal:.2g}, is fast and keeps "
+               "its distance.", **values))  # fmt: skip
+    return bottom, f"{fall} {why}"
 
 
-def rounded(rate: float) -> float:
-    """Return the rate with two significant digits: a range test knows no more."""
-    return float(f"{rate:.1e}")
+def taken(bottom: tuple[float, float], constant: bool = False) -> float:
+    """Return the middle of a range of rates on a logarithmic axis, or its lower end for a rate that stays `constant`.
+
+    It has two significant digits: a test knows no more.
+    """
+    return float(f"{bottom[0] if constant else (bottom[0] * bottom[1]) ** 0.5:.1e}")
 
 
 def facts_of(found: Found) -> dict[str, Any]:
     """Return a range test for programs."""
-    return {"proposal": found.proposal, "reason": found.reason, "diverged": found.diverged, "loss": found.loss,
+    return {"proposal": found.proposal, "bottom": found.bottom, "reason": found.reason, "diverged": found.diverged, "loss": found.loss,
             "rates": found.rates, "losses": found.losses, "smoothed": found.smoothed}  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import seodang as sd
 from seodang.cli.app import app
 from seodang.comparison.searching import space_of
 from seodang.core.errors import ConfigError
@@ -77,3 +78,22 @@ def test_a_search_needs_a_validation_part_and_settings_that_exist(tmp_path: Path
     answer = call("optimizer.lrr=1e-4..1e-1", "--to", str(tmp_path / "s"))
     assert answer.exit_code == 2 and "Did you mean 'lr'?" in answer.stderr
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.skipif(not THERE, reason="needs optuna")
+def test_from_python(tmp_path: Path) -> None:
+    found = sd.search("digits-mlp", {"optimizer": {"lr": (1e-4, 1e-1)}, "model.dropout": [0.0, 0.3]}, trials=2, to=tmp_path / "s",
+                      processes=1, data={"augment": []}, train={"steps": 10})  # fmt: skip
+    assert len(found.variants) == 2
+    assert found.best
+    for row in found.variants:
+        lr, dropout = (float(part.partition("=")[2]) for part in row["name"].split(" "))
+        assert 1e-4 <= lr <= 1e-1
+        assert dropout in (0.0, 0.3)
+
+
+def test_from_python_what_is_no_range_is_refused(tmp_path: Path) -> None:
+    for space in ({}, {"optimizer.lr": (0.1, 0.01)}, {"optimizer.lr": (0.1,)}, {"seed": (1, 3)}):
+        with pytest.raises(ConfigError):
+            sd.search("digits-mlp", space, to=tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -105,11 +105,11 @@ def finished_or_exit(watch: Watch, machine: bool) -> Iterator[Callable[[Any], An
 
 
 def _searched(recipe: str, words: list[str], trials: int, other: bool, terms: Any) -> Any:
-    from seodang.comparison.searching import search, space_of
+    from seodang.comparison.searching import search_space, space_of
 
     if other:
         raise ConfigError("--search: takes ranges and lists, neither --paired nor --variant.")
-    return search(recipe, *space_of(words), terms, trials)
+    return search_space(recipe, *space_of(words), terms, trials)
 
 
 def _again(recipe: str, words: list[str], found: Mapping[str, Any]) -> str:

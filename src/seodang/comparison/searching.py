@@ -21,6 +21,7 @@ from seodang.core.config import parse_override
 from seodang.core.errors import ConfigError, MissingExtra, RunError
 from seodang.core.places import expanded
 from seodang.core.run import runs_folder
+from seodang.training.resolve import flat
 
 JOURNAL = "search.journal"
 LOGARITHMIC = 50.0
@@ -44,20 +45,54 @@ def space_of(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
             space[key] = tuple(parse_override(f"{key}={end}")[1] for end in found.groups())
         else:
             shared[key] = values[0]
+    return checked(space), shared
+
+
+def checked(space: Space) -> dict[str, Any]:
+    """Return the space, if every range in it is one.
+
+    Raises: ConfigError
+    """
     for key, values in space.items():
         if key == "seed":
             raise ConfigError("seed: is not searched; every trial has the recipe's.")
         if isinstance(values, tuple) and not (
-            all(isinstance(end, (int, float)) for end in values) and values[0] < values[1]
+            len(values) == 2 and all(isinstance(end, (int, float)) for end in values) and values[0] < values[1]
         ):
             raise ConfigError("{key}: a range goes from a number up to a larger one, for example {key}=1e-4..1e-1 (got {low}..{high}).",
-                              key=key, low=values[0], high=values[1])  # fmt: skip
+                              key=key, low=values[0], high=values[-1])  # fmt: skip
     if not space:
         raise ConfigError("There is nothing to search: write ranges or lists, for example optimizer.lr=1e-4..1e-1")
-    return space, shared
+    return dict(space)
 
 
-def search(recipe: RecipeLike, space: Space, shared: Mapping[str, Any], terms: Terms, trials: int = 20) -> Comparison:
+def search(
+    recipe: RecipeLike,
+    space: Mapping[str, Any],
+    *,
+    trials: int = 20,
+    data: str | Path | Mapping[str, Any] | None = None,
+    to: str | Path | None = None,
+    processes: int | None = None,
+    plugin: str | Path | None = None,
+    **shared: Any,
+) -> Comparison:
+    """Search settings of a recipe: ``search("digits-mlp", {"optimizer.lr": (1e-4, 1e-1), "model.dropout": [0.0, 0.3]})``.
+
+    space      setting → ``(low, high)``, or a list of values to choose from
+    trials     runs to make, those that have finished in the folder included
+    shared     changes for all: ``train={"epochs": 3}``
+
+    Raises: SeodangError and its kin for whatever the user can mend, before anything runs.
+    """
+    return search_space(
+        recipe, checked(dict(flat(space))), dict(flat(shared)), Terms(data, to, processes, plugin), trials
+    )
+
+
+def search_space(
+    recipe: RecipeLike, space: Space, shared: Mapping[str, Any], terms: Terms, trials: int = 20
+) -> Comparison:
     """Train `trials` runs with settings out of `space`, judged by the validation part; finished ones are kept.
 
     Source: Akiba et al. 2019, "Optuna: A next-generation hyperparameter optimization framework", arXiv:1907.10902;

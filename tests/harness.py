@@ -38,12 +38,14 @@ def killed_after(step: int) -> Iterator[None]:
 
 
 def history(run: RunFolder, asked: bool = False) -> list[Any]:
-    """Return every event without what depends on clocks: timing, and the mark of a resume itself.
+    """Return every event without what depends on clocks and places: timing, the run's own path, the mark of a resume itself.
 
     A run that was `asked` to stop saved where it was: without that too.
     """
     timing = ("seconds", "examples_per_second", "choices", "result", "total_steps")
-    events = [{key: value for key, value in event.items() if key not in timing} for event in run.events]
+    here = str(run.path)
+    events = [{key: value.replace(here, "RUN") if key == "command" else value
+               for key, value in event.items() if key not in timing} for event in run.events]  # fmt: skip
     left_out = ("started", "saved", "stopped") if asked else ("started",)
     return [event for event in events if event["event"] not in left_out]
 

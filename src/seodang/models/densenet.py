@@ -95,21 +95,19 @@ class DenseLayer(nn.Module):
         self.convolution = nn.Conv2d(inner, config.growth, 3, padding=1, bias=False)
         self.dropout = Dropout(config.dropout)
 
-    def _squeezed(self, *maps: Tensor) -> Tensor:
+    def _first(self, *maps: Tensor) -> Tensor:
         x = self.activation(self.normalization1(torch.cat(maps, 1)))
-        return x if self.squeeze is None else self.squeeze(x)
+        return self.convolution(x) if self.squeeze is None else self.squeeze(x)
 
     def forward(self, maps: list[Tensor]) -> Float[Tensor, "B G H W"]:
         if self.again and self.training and torch.is_grad_enabled():
             # The second pass would count these maps twice in the running mean: only the first may.
-            x = checkpoint(
-                self._squeezed, *maps, use_reentrant=False, context_fn=self._contexts, preserve_rng_state=False
-            )
+            x = checkpoint(self._first, *maps, use_reentrant=False, context_fn=self._contexts, preserve_rng_state=False)
         else:
-            x = self._squeezed(*maps)
+            x = self._first(*maps)
         if self.normalization2 is not None:
-            x = self.activation(self.normalization2(x))
-        return self.dropout(self.convolution(x))
+            x = self.convolution(self.activation(self.normalization2(x)))
+        return self.dropout(x)
 
     def _contexts(self) -> tuple[Any, Any]:
         return nullcontext(), _Unmoved(self.normalization1)

@@ -49,7 +49,9 @@ def _panel(found: Found, what: str, title: str) -> Lines:
 
 def depth_verdict(found: Found) -> str:
     """Return which networks' gradients vanish or explode from the shallowest to the deepest, in words."""
-    vanished, exploded, sound = [], [], []
+    vanished: list[str] = []
+    exploded: list[str] = []
+    sound: list[str] = []
     for (activation, residual), items in curves(found).items():
         name = say("{name}, residual", name=activation) if residual else activation
         first, last = items[0]["first"], items[-1]["first"]

@@ -13,6 +13,8 @@ from seodang.visualize.scale import finite, number, percent, tick_step
 
 Events = Sequence[Mapping[str, Any]]
 
+MOST_LAYERS = 8
+"""Layers whose weights are followed: of more, as many evenly spaced ones."""
 MOST_LARGE = 3
 """Scores shown large; of more, all but the one that decides are shown small."""
 WIDE = 25.0
@@ -38,11 +40,32 @@ def curves(events: Events, monitor: tuple[str, str]) -> list[Figure]:
         )
         about = say("How steep the loss is at each update, before clipping.")
         figures.append(_one(stepped, "grad_norm", say("Norm of the gradient"), about, x, axis, 7))
+        figures += weight_sizes(stepped, x, axis)
     if len(scores) > MOST_LARGE:
         others = tuple(replace(score, y=replace(score.y, label=""), x=Axis()) for score in scores[1:])
         figures.append(Panels(say("Other scores"), say("{count} scores over {time}.", count=len(others), time=axis.label), others,
                               name="scores"))  # fmt: skip
     return figures
+
+
+def weight_sizes(stepped: Events, x: str, axis: Axis) -> list[Figure]:
+    """Return how large the weights of each layer are over the run, up to `MOST_LAYERS` of them; nothing where it was not noted."""
+    noted = [event for event in stepped if event.get("layers")]
+    paths = list(noted[-1]["layers"]) if len(noted) > 1 else []
+    if not paths:
+        return []
+    step = max(1, (len(paths) - 1) / (MOST_LAYERS - 1))
+    shown = paths if len(paths) <= MOST_LAYERS else [paths[round(place * step)] for place in range(MOST_LAYERS)]
+    series = tuple(
+        _series(path, noted, x, [event["layers"].get(path, {}).get("weight") for event in noted], place)
+        for place, path in enumerate(shown)
+    )
+    ends = ", ".join(say("{name}: from {first} to {last}", name=item.name, first=number(item.y[0]), last=number(item.y[-1]))
+                     for item in series if item.y)  # fmt: skip
+    about = say("Root mean square of the weights of each layer: what penalties and decay hold down. Its norm is that times the root "
+                "of how many they are.")  # fmt: skip
+    return [Lines(say("Size of the weights"), say("Size of the weights over {time}. {ends}.", time=axis.label, ends=ends), series,
+                  axis, Axis(say("root mean square")), about=about, name="weights-size")]  # fmt: skip
 
 
 def watched(events: Events) -> list[Mapping[str, Any]]:

@@ -26,6 +26,7 @@ from seodang.visualize.classes import classification_figures
 from seodang.visualize.figure import Figure, Film, Images, Pixels
 from seodang.visualize.history import curves
 from seodang.visualize.inside import activation_figures, weight_figures
+from seodang.visualize.normalizing import normalization_figures
 from seodang.visualize.pixels import SMALL
 from seodang.visualize.plane import decision_boundary
 from seodang.visualize.quantities import importance, quantity_figures
@@ -72,9 +73,16 @@ def sections(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> lis
         drawn("made", say("What it makes"), "", lambda: [figure_of(picture) for picture in task.pictures(model, data)]),
         drawn("inside", say("Inside"), say("What the network holds, and what it makes of one example."),
               lambda: inside_figures(model, task, task.facts, example_of(answers(), data))),
-        drawn("layers", say("Layers"), "", lambda: [layer_figure(layer_table(model, task.blank_inputs(model)))]),
+        drawn("layers", say("Layers"), "", lambda: layer_figures(model, task, run.recipe.train.batch_size, data)),
     ]  # fmt: skip
     return [section for section in found if section.figures or section.problem]
+
+
+def layer_figures(model: nn.Module, task: Task, batch_size: int | str, data: Dataset) -> list[Figure]:
+    """Return the table of layers, and what those that normalise average over."""
+    inputs = task.blank_inputs(model)
+    batch = batch_size if isinstance(batch_size, int) else data.facts.sizes.get("train", 1)
+    return [layer_figure(layer_table(model, inputs)), *normalization_figures(model, inputs, batch)]
 
 
 def affordable(model: nn.Module, task: Task) -> int:

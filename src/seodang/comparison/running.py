@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,17 +12,20 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from seodang.comparison.child import REPORT
+from seodang.comparison.nursery import Ended, Nursery
 from seodang.core.errors import SeodangError
 from seodang.core.language import say
 from seodang.core.run import RunFolder
 from seodang.core.stopping import stops_handled
 
 POLL_SECONDS = 0.2
+FORKS = sys.platform == "linux"
+"""Whether a process that has much loaded can be forked safely; elsewhere each run loads everything itself."""
 
 
 class Outcome(NamedTuple):
@@ -41,19 +45,43 @@ class Children:
         self.folder, self.plugin, self.say_aside = folder, plugin, say_aside
         self.stopped_by: int | None = None
         self._lock = threading.Lock()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, int] = {}
+        self._nursery: Nursery | None = None
 
     def train(self, name: str) -> Outcome:
         """Train the run `name`, or go on with it; return when its process has ended."""
         self._wait_for_others(name)
+        ended = self._forked(name) if FORKS else self._started(name)
+        return Outcome(name, "stopped") if ended is None else _outcome(name, ended.code, ended.said, self.folder)
+
+    def _forked(self, name: str) -> Ended | None:
+        with self._lock:
+            if self.stopped_by is not None:
+                return None
+            if self._nursery is None or not self._nursery.alive:
+                self._nursery = Nursery(str(self.folder), self.plugin, self._began)
+            future = self._nursery.ask(name)
+        try:
+            return future.result()
+        finally:
+            with self._lock:
+                self._running.pop(name, None)
+
+    def _began(self, name: str, pid: int) -> None:
+        with self._lock:
+            self._running[name] = pid
+            if self.stopped_by is not None:  # asked to stop while it was being forked
+                os.kill(pid, self.stopped_by)
+
+    def _started(self, name: str) -> Ended | None:
         command = [sys.executable, "-m", "seodang.comparison.child", str(self.folder), name]
         command += [self.plugin] if self.plugin else []
         with self._lock:
             if self.stopped_by is not None:
-                return Outcome(name, "stopped")
+                return None
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                        start_new_session=True)  # fmt: skip
-            self._running[name] = process
+            self._running[name] = process.pid
         assert process.stdin and process.stderr
         try:
             said = process.stderr.read().decode(errors="replace")
@@ -63,7 +91,7 @@ class Children:
             process.stderr.close()
             with self._lock:
                 del self._running[name]
-        return _outcome(name, code, said, self.folder)
+        return Ended(code, said)
 
     def _wait_for_others(self, name: str) -> None:
         """Wait while somebody else trains this run: a killed comparison's process that still saves, or another comparison."""
@@ -82,13 +110,20 @@ class Children:
         """Ask every run to save and end, and begin no other."""
         with self._lock:
             self.stopped_by = number
-            for process in self._running.values():
-                process.send_signal(number)
+        self._signal(number)
 
     def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
+
+    def _signal(self, number: int) -> None:
         with self._lock:
-            for process in self._running.values():
-                process.kill()
+            for pid in self._running.values():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
 
 def _outcome(name: str, code: int, said: str, folder: Path) -> Outcome:
@@ -120,7 +155,7 @@ def run_all(
     Raises: KeyboardInterrupt at a second Ctrl-C: then nothing more is saved.
     """
     children = Children(folder, plugin, say_aside)
-    with ThreadPoolExecutor(processes) as pool, _signals(children):
+    with closing(children), ThreadPoolExecutor(processes) as pool, _signals(children):
         pending: set[Future[Outcome]] = {pool.submit(children.train, name) for name in names}
         try:
             while pending:

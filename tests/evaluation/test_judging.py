@@ -70,7 +70,6 @@ def test_several_runs_are_averaged_as_numpy_does(runs: list[Any]) -> None:
 
 def test_one_is_given_what_many_are(runs: list[Any], tmp_path: Path) -> None:
     assert sd.evaluate([runs[0]]) == sd.evaluate(runs[0])
-    chances, _ = answers(runs[0])
     bundle = runs[0].bundle()
     data = datasets.make(runs[0].recipe.data, None, 0)
     data.prepare()

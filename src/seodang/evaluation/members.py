@@ -79,7 +79,7 @@ def snapshots_of(run: RunFolder) -> list[Path]:
     Raises: RunError if it has no cycles, or fewer than two have ended.
     """
     rule = optimizers.make(run.recipe.optimizer)
-    totals = [event.get("total") for event in run.events if event["event"] == "started"]
+    totals = [event.get("total_steps") for event in run.events if event["event"] == "started"]
     total = totals[-1] if totals else None
     if rule.settings.schedule != "cyclic" or not isinstance(total, int):
         raise RunError("{path}: has no snapshots: its learning rate is {schedule}. Train with optimizer.schedule=cyclic.",

@@ -6,7 +6,7 @@ CATALOGUES := $(wildcard src/seodang/locale/*/LC_MESSAGES/*.po)
 SEODANG_DATA ?= $(abspath $(wildcard ../shared/data))
 export SEODANG_DATA
 
-.PHONY: help setup demo test check format messages bench measure torture clean
+.PHONY: help setup demo test check format messages bench measure ladders torture clean
 
 help:      ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ bench: $(STAMP)  ## measurements beside other code, as ratios
 measure: $(STAMP)  ## re-run every shipped recipe and compare with what it promises
 	for recipe in $$($(BIN)/python -m seodang list recipes --json | $(BIN)/python -c "import json,sys; print(*[r['name'] for r in json.load(sys.stdin)])"); do \
 	  $(BIN)/python -m seodang check $$recipe --measure || exit 1; done
+
+ladders: $(STAMP)  ## re-run every shipped ladder and write its measured table into docs/ladders
+	for ladder in $$($(BIN)/python -m seodang list ladders --json | $(BIN)/python -c "import json,sys; print(*[r['name'] for r in json.load(sys.stdin)])"); do \
+	  $(BIN)/python -m seodang check $$ladder --measure --write || exit 1; done
 
 torture: $(STAMP)  ## 10,000 kills, 200,000 damaged files, 2,000,000 hostile inputs (half an hour on two cores)
 	$(BIN)/python -m tests.reliability.torture --kills 10000

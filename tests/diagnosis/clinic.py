@@ -199,7 +199,7 @@ PLANTED = [
     made("inputs-faint", "inputs-not-normalised", data={"times": 1e-3}),
     made("one-input-dominates", "inputs-not-normalised", data={"dominant": 500.0}),
     made("one-in-a-hundred", "class-imbalance", data={"rare": 0.01}),
-    made("few-examples-many-weights", "over-fitting", {"hidden_sizes": [512, 512]}, {"train": 120, "noise_columns": 200}, epochs=40),
+    made("few-examples-many-weights", "over-fitting", {"hidden_sizes": [256, 256]}, {"train": 120, "noise_columns": 200}, epochs=40, evaluate_every=20),
     made("noisy-labels-by-heart", "over-fitting", {"hidden_sizes": [512]}, {"train": 400, "flipped": 0.3}, epochs=40),
     made("spirals-by-a-line", "under-fitting", {"name": "linear", "hidden_sizes": []}, {"kind": "spirals"}),
     made("one-hidden-unit", "under-fitting", {"hidden_sizes": [1]}, optimizer={"lr": 0.01}, epochs=30),

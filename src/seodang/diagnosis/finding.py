@@ -62,6 +62,7 @@ class Diagnosis:
             "run": self.run,
             "findings": [finding.record() for finding in self.findings],
             "unseen": list(self.unseen),
+            "page": self.page,
         }
 
 

@@ -17,6 +17,8 @@ BLOWN_UP = 1.5
 LARGE_UPDATE = 0.1
 """Share of a layer's weights moved by one update from which a rate is too high: the usual is about 0.001, and shipped
 recipes stay below 0.05. Source: Bottou 2012, "Stochastic gradient descent tricks"; LeCun et al. 1998, "Efficient backprop"."""
+LARGE_AND_FRUITLESS = 0.03
+"""The same for a run that has learned little by half of its time: weights that grew make the share smaller."""
 OFTEN = 0.25
 """Share of the lines of progress on which a sign must be seen."""
 SMALL_JOURNEY = 0.1
@@ -63,7 +65,9 @@ def diverged(story: Story) -> Finding | None:
 def rate_too_high(story: Story) -> Finding | None:
     """Find updates that move the weights by much of their size, or a loss that leapt up early."""
     points = story.points
-    large = [point for point in points if point.update is not None and point.update > LARGE_UPDATE]
+    little = story.by_loss and bool(story.first) and (story.last or 0.0) > STILL_HIGH * (story.first or 0.0)
+    limit = LARGE_AND_FRUITLESS if little and points[-1:] and points[-1].progress >= 0.5 else LARGE_UPDATE
+    large = [point for point in points if point.update is not None and limit < point.update < math.inf]
     if len(points) >= LEAST_POINTS and len(large) >= max(3, OFTEN * len(points)):
         usual = median(point.update for point in large if point.update is not None)
         divisor = max(10.0, 10 ** round(math.log10(usual / 0.003)))
@@ -71,7 +75,7 @@ def rate_too_high(story: Story) -> Finding | None:
             "rate-too-high",
             say("On {count} of {all} lines of progress one update moved the weights of the middle layer by more than {limit:.0%} of "
                 "their size; the median of these is {usual:.3g}. About 0.001 is usual.", count=len(large), all=len(points),
-                limit=LARGE_UPDATE, usual=usual),
+                limit=limit, usual=usual),
             say("What the network has learned is overwritten by the next updates."),
             retrain(story.run, f"optimizer.lr={short(story.recipe_rate / divisor)}"),
             {"share_moved": usual, "lines": len(large), "of": len(points), "lr": story.recipe_rate}, large[0].step)  # fmt: skip

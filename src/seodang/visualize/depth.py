@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seodang.core.language import say
-from seodang.visualize.figure import Axis, Column, Figure, Lines, Panels, Series, Table
+from seodang.visualize.figure import Axis, Column, Figure, Lines, Series, Table
 from seodang.visualize.gradients import EXPLODED, VANISHED
 from seodang.visualize.scale import number
 
@@ -15,16 +15,13 @@ Found = Sequence[Mapping[str, Any]]
 
 
 def depth_figures(found: Found, steps: int) -> list[Figure]:
-    """Return the chart (at first, and after the updates) and the table behind it."""
-    panels = [_panel(found, "first", say("At first"))]
-    if steps:
-        panels.append(_panel(found, "first_after", say("After {count} updates", count=steps)))
+    """Return the charts (at first, and after the updates) and the table behind them."""
     verdict = depth_verdict(found)
-    chart = Panels(say("Gradient in the first layer, by depth"), verdict, tuple(panels),
-                   about=say("Norm of the gradient of the loss in the weights of the first layer. Dashed: with residual connections. "
-                             "A curve that falls by the same factor with each layer is a gradient that vanishes."),
-                   name="depth")  # fmt: skip
-    return [chart, _table(found, verdict)]
+    charts = [_chart(found, "first", say("Gradient in the first layer, by depth"), verdict, "depth")]
+    if steps:
+        title = say("Gradient in the first layer, by depth, after {count} updates", count=steps)
+        charts.append(_chart(found, "first_after", title, verdict, "depth-after"))
+    return [*charts, _table(found, verdict)]
 
 
 def curves(found: Found) -> dict[tuple[str, bool], list[Mapping[str, Any]]]:
@@ -35,16 +32,17 @@ def curves(found: Found) -> dict[tuple[str, bool], list[Mapping[str, Any]]]:
     return {key: sorted(items, key=lambda item: item["depth"]) for key, items in order.items()}
 
 
-def _panel(found: Found, what: str, title: str) -> Lines:
+def _chart(found: Found, what: str, title: str, verdict: str, name: str) -> Lines:
     names = list(dict.fromkeys(item["activation"] for item in found))
     series = []
     for (activation, residual), items in curves(found).items():
         points = [(item["depth"], item[what]) for item in items if item[what]]
         label = say("{name}, residual", name=activation) if residual else activation
         series.append(Series(label, [x for x, _ in points], [y for _, y in points], names.index(activation), residual))
-    return Lines(
-        title, "", tuple(series), Axis(say("hidden layers"), log=True), Axis(say("norm of the gradient"), log=True)
-    )
+    about = say("Norm of the gradient of the loss in the weights of the first layer. Dashed: with residual connections. A curve that "
+                "falls by the same factor with each layer is a gradient that vanishes.")  # fmt: skip
+    return Lines(title, verdict, tuple(series), Axis(say("hidden layers"), log=True),
+                 Axis(say("norm of the gradient"), log=True), about=about, name=name)  # fmt: skip
 
 
 def depth_verdict(found: Found) -> str:

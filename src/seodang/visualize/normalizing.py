@@ -13,7 +13,7 @@ from seodang.core.language import say
 from seodang.visualize.figure import Axis, Column, Figure, Matrix, Panels, Table
 from seodang.visualize.summary import layer_table
 
-SHOWN_EXAMPLES, SHOWN_CHANNELS = 6, 32
+SHOWN_EXAMPLES, SHOWN_CHANNELS = 12, 32
 
 
 class Means(NamedTuple):

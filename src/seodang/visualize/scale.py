@@ -54,17 +54,22 @@ def tick_step(low: float, high: float, wanted: int = 5) -> float:
     return next(power * factor for factor in (1, 2, 5, 10) if rough <= power * factor * (1 + 1e-9))
 
 
+MOST_DECADES = 8
+"""Powers of ten that are marked on a logarithmic axis; of more, every second or third."""
+
+
 def ticks(low: float, high: float, log: bool = False, wanted: int = 5) -> list[float]:
     """Return round numbers between `low` and `high`."""
     if not log:
         step = tick_step(low, high, wanted)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         return [round(index * step, 12) for index in range(first, last + 1)]
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    decades = math.log10(high / low)
+    decades = math.log10(high) - math.log10(low)
+    apart = math.ceil(decades / MOST_DECADES)
+    powers = range(math.floor(math.log10(low) / apart) * apart, math.ceil(math.log10(high)) + 1, apart)
     factors = (1,) if decades > 3 else (1, 2, 5) if decades > 0.8 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
     places = [factor * 10.0**power for power in powers for factor in factors]
-    return [round(place, 12) for place in places if low * 0.999 <= place <= high * 1.001]
+    return [float(f"{place:.12g}") for place in places if low * 0.999 <= place <= high * 1.001]
 
 
 # ------------------------------------------------------------------------------------------- in words

@@ -33,6 +33,8 @@ def check(
         "With --write: what later measurements must reach, for example accuracy=0.97."))] = None,
     at_most: Annotated[list[str] | None, typer.Option("--at-most", metavar="NAME=VALUE", help=say(
         "With --write: what later measurements must not exceed, for example minutes=1."))] = None,
+    augment: Annotated[list[str] | None, typer.Option("--augment", metavar="NAMES", help=say(
+        "With a run: do its classes survive these augmentations? For example flip,rotate, a list as in a recipe, or all."))] = None,
     plugin: Plugin = None,
     machine: Json = False,
     debug: Debug = False,
@@ -46,6 +48,13 @@ def check(
         if at_least or at_most:
             raise ConfigError("--at-least and --at-most are for recipes: a ladder promises nothing, it compares.")
         raise typer.Exit(check_ladder(target, settings or [], measure, write, plugin, machine))
+    if augment is not None:
+        from seodang.cli.safety import check_labels
+
+        if target is None or not _is_folder(target) or settings or measure or data is not None:
+            raise ConfigError("check --augment takes a run and nothing else: seodang check RUN --augment flip,rotate")
+        check_labels(expanded(target), augment, machine)
+        raise typer.Exit()
     if measure:
         from seodang.cli.measuring import check_promise
 

@@ -72,7 +72,7 @@ _command(
     "evaluate",
     evaluating.evaluate,
     say(
-        "Score a trained model in depth, several averaged, or with noise; beside a simple baseline where there is one."
+        "Score trained models in depth: alone, averaged, under noise."
     ),
 )
 _command("predict", using.predict, say("Answer about pictures, rows or sentences with a trained model."))

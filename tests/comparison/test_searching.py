@@ -87,9 +87,8 @@ def test_from_python(tmp_path: Path) -> None:
     assert len(found.variants) == 2
     assert found.best
     for row in found.variants:
-        lr, dropout = (float(part.partition("=")[2]) for part in row["name"].split(" "))
-        assert 1e-4 <= lr <= 1e-1
-        assert dropout in (0.0, 0.3)
+        assert 1e-4 <= row["settings"]["optimizer.lr"] <= 1e-1
+        assert row["settings"]["model.dropout"] in (0.0, 0.3)
 
 
 def test_from_python_what_is_no_range_is_refused(tmp_path: Path) -> None:

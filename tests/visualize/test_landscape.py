@@ -26,6 +26,7 @@ from seodang.visualize.landscape import (
     random_plane,
     spots,
     weights_of,
+    worker_count,
 )
 from seodang.visualize.landscape_page import enlarged, ground
 from seodang.visualize.surfaces import SURFACES, Surface, descend, nearest_minimum, outside
@@ -201,3 +202,32 @@ def test_pictures_of_heights() -> None:
     assert fine[-1, -1] == 3
     assert fine[2, 2] == pytest.approx(1.5)
     assert (ground(np.full((3, 3), np.nan)) == 200).all()
+
+
+def test_more_threads_give_the_same_numbers_and_an_error_ends_them_all(run: Any) -> None:
+    bundle, task = open_bundle(run)
+    batches, _ = _batches(run, bundle.record.facts, "train", 40)
+    plane, along = random_plane(bundle.model, 0), np.linspace(-1, 1, 5)
+    threads, told = torch.get_num_threads(), []
+    one = loss_grid(bundle.model, task, batches, plane, along, along)
+    three = loss_grid(bundle.model, task, batches, plane, along, along, told.append, workers=3)
+    assert np.allclose(one, three, rtol=1e-5)
+    assert told == [5, 10, 15, 20, 25]
+    assert torch.get_num_threads() == threads
+
+    def interrupted(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loss_grid(bundle.model, task, batches, plane, along, np.linspace(-1, 1, 400), interrupted, workers=2)
+    assert torch.get_num_threads() == threads
+
+
+def test_copies_of_large_models_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(10, 10, bias=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert worker_count(model) == 4
+    monkeypatch.setattr("seodang.visualize.landscape.MOST_BYTES", 800)
+    assert worker_count(model) == 2
+    monkeypatch.setattr("seodang.visualize.landscape.MOST_BYTES", 100)
+    assert worker_count(model) == 1

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from seodang.api import Run
 
 DEFAULT_RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
-BATCH = 256
+BATCH, PICTURES = 256, 64
+"""Examples at a time; so many pictures stay in the cache of a core."""
 
 
 def landscape(
@@ -140,12 +141,18 @@ def _run(run: Run, wanted: dict[str, Any], to: Path | None, machine: bool) -> No
 
     from seodang import api
     from seodang.training.checkpoint import Checkpoint
-    from seodang.visualize.landscape import LEAST_FOR_PCA, loss_grid, mean_loss, pca_plane, random_plane, reach, spots
+    from seodang.visualize.landscape import (
+        LEAST_FOR_PCA,
+        loss_grid,
+        mean_loss,
+        pca_plane,
+        random_plane,
+        reach,
+        spots,
+        worker_count,
+    )
     from seodang.visualize.landscape_page import plane_figure, spots_table, write_landscape
 
-    threads = run.recipe.train.threads
-    if isinstance(threads, int):
-        torch.set_num_threads(threads)
     bundle, task = api.open_bundle(run)
     model = bundle.model
     checkpoints = [(int(path.name[5:]), Checkpoint.read(path).weights) for path in run.checkpoints]
@@ -162,7 +169,7 @@ def _run(run: Run, wanted: dict[str, Any], to: Path | None, machine: bool) -> No
     along = np.linspace(-wanted["reach"], wanted["reach"], wanted["side"])
     xs, ys = (along, along) if plane.kind == "random" else reach(found, wanted["side"])
     started = time.perf_counter()
-    losses = loss_grid(model, task, batches, plane, xs, ys, _progress(wanted["side"], machine))
+    losses = loss_grid(model, task, batches, plane, xs, ys, _progress(wanted["side"], machine), worker_count(model))
     seconds = time.perf_counter() - started
     about = _about(plane.kind, wanted, count, run.recipe.name)
     told = spots_table(found)
@@ -214,11 +221,12 @@ def _batches(run: Run, facts: Any, split: str, most: int) -> tuple[list[Any], in
     if split not in data.facts.sizes:
         raise DataError("There is no split '{split}' in this data; it has {splits}.", split=split,
                         splits=", ".join(data.facts.sizes))  # fmt: skip
+    size = PICTURES if facts.inputs.kind == "image" else BATCH
     source = data.split(split)
     rows = torch.arange(len(source))
     if 0 < most < len(source):
         rows = torch.randperm(len(source), generator=generator("landscape", split, len(source)))[:most].sort().values
-    return [map_tensors(source.batch(chunk, None), _laid_out) for chunk in rows.split(BATCH)], len(rows)
+    return [map_tensors(source.batch(chunk, None), _laid_out) for chunk in rows.split(size)], len(rows)
 
 
 def _laid_out(field: Any) -> Any:

@@ -8,7 +8,11 @@ is about the trained weights, through which the plane goes, not about the mean o
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,6 +29,8 @@ Weights: TypeAlias = dict[str, Tensor]
 Checkpoints: TypeAlias = Sequence[tuple[int, Mapping[str, Tensor]]]
 
 SIDE = 41
+MOST_BYTES = 1_000_000_000
+"""Memory that copies of the model may take while the grid is computed."""
 LEAST_FOR_PCA = 3
 """Checkpoints beside the trained weights below which every plane would hold them all, and explain nothing."""
 
@@ -163,24 +169,52 @@ def _unflat(row: Tensor, like: Mapping[str, Tensor]) -> Weights:
 
 def loss_grid(
     model: nn.Module, task: Task, batches: Sequence[Batch], plane: Plane, xs: Numbers, ys: Numbers,
-    told: Callable[[int], None] | None = None,
+    told: Callable[[int], None] | None = None, workers: int = 1,
 ) -> Numbers:  # fmt: skip
     """Return the mean loss at origin + x d₁ + y d₂, (len(ys), len(xs)), row 0 for the last y: the top of a picture.
 
-    The model is in evaluation mode (batch normalisation keeps the statistics of the trained weights) and has its own weights
-    again afterwards. `told` is called with the number of places done, row by row.
+    The model is in evaluation mode (batch normalisation keeps the statistics of the trained weights) and keeps its own
+    weights: each of the `workers` threads moves a copy, and computes with one thread. `told` is called with the number of
+    places done, row by row.
     """
+    copies: SimpleQueue[nn.Module] = SimpleQueue()
+    for _ in range(workers):
+        copies.put(copy.deepcopy(model))
+
+    def row(y: float) -> list[float]:
+        mine, found = copies.get(), []
+        for x in xs:
+            if ended.is_set():
+                break
+            move(mine, plane, float(x), y)
+            found.append(mean_loss(mine, task, batches))
+        copies.put(mine)
+        return found
+
     losses = np.full((len(ys), len(xs)), np.nan)
+    ended, before = Event(), torch.get_num_threads()
+    if workers > 1:
+        torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(workers)
     try:
-        for row, y in enumerate(ys[::-1]):
-            for column, x in enumerate(xs):
-                move(model, plane, float(x), float(y))
-                losses[row, column] = mean_loss(model, task, batches)
+        for place, values in enumerate(pool.map(row, (float(y) for y in ys[::-1]))):
+            losses[place] = values
             if told:
-                told((row + 1) * len(xs))
+                told((place + 1) * len(xs))
     finally:
-        move(model, plane, 0.0, 0.0)
+        ended.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
     return losses
+
+
+def worker_count(model: nn.Module) -> int:
+    """Return how many threads `loss_grid` may use: as many as PyTorch takes, if their copies of the model are small."""
+    weights = list(model.parameters())
+    if any(weight.device.type != "cpu" for weight in weights):
+        return 1
+    size = sum(weight.numel() * weight.element_size() for weight in weights)
+    return max(1, min(torch.get_num_threads(), MOST_BYTES // max(size, 1)))
 
 
 def move(model: nn.Module, plane: Plane, x: float, y: float) -> None:

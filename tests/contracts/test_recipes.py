@@ -20,6 +20,7 @@ from tests.harness import assert_same_end, killed_after
 SHRINK: dict[str, dict[str, Any]] = {
     "mnist": {"data.limit": 200},
     "fashion-mnist": {"data.limit": 200},
+    "cifar10": {"data.limit": 200},
     "tinyshakespeare": {"data.context": 16, "model.num_layers": 1, "model.embed_dim": 16, "model.num_heads": 2},
     "cartpole": {"task.start": 32, "task.worlds": 4, "task.memory": 500, "data.valid": 2, "data.test": 2},
 }

@@ -1,4 +1,4 @@
-"""T19: 50,000 inputs for every reader of files (10,000 bundles, 15,000 TIFF, 25,000 GIF and BMP, which cost more).
+"""T19: 50,000 inputs for every reader of files.
 
 None crashes, hangs, takes much memory, imports, writes, or raises anything but a SeodangError. 2,000,000: `fuzz.py`.
 """

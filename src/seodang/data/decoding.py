@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ LARGEST_FILE = 400_000_000
 LARGEST_PIXELS = 50_000_000
 LARGEST_WEBP_PIXELS = 1 << 24
 """A side of a WebP has 16,383 pixels at most; its decoder holds a picture four times over and takes a second for twice this."""
+LARGEST_UNPACKED = 150_000_000
+"""Bytes of the pixels of a PNG or JPEG before they are brought to 8 bits: a PNG, which has the slowest decoder, takes up to
+0.7 s for as many, and a progressive JPEG three times the memory. 50 million pixels of RGB, 37 million of RGBA, half of that
+with 16 bits: a page at 600 dots an inch has 35 million."""
+MOST_SCANS = 50
+"""A progressive JPEG comes in 10 scans; each may be 13 bytes long, and takes 2 ms of a large picture."""
 STRIP_PIXELS = 1 << 20
 """Pixels of a picture that are brought to 8 bits at once."""
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
@@ -138,6 +145,8 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> n
     Raises: Unreadable
     """
     with _opened(io.BytesIO(data)) as image:
+        if image.format in ("JPEG", "MPO") and _has_many_scans(data):
+            raise Unreadable(say("is a JPEG in more than {limit} scans", limit=MOST_SCANS))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         plain = _flat(image)
@@ -158,6 +167,9 @@ def _opened(source: Path | io.BytesIO) -> Iterator[Image.Image]:
             if image.width * image.height > limit:
                 raise Unreadable(say("has {width} × {height} pixels, more than {limit:,} in all",
                                      width=image.width, height=image.height, limit=limit))  # fmt: skip
+            if image.format in ("PNG", "JPEG", "MPO") and (size := _unpacked_bytes(image)) > LARGEST_UNPACKED:
+                raise Unreadable(say("has pixels of {size:,} bytes, more than {limit:,}; save it smaller, or with 8 bits",
+                                     size=size, limit=LARGEST_UNPACKED))  # fmt: skip
             if image.mode == "LAB":  # its conversion takes seconds where others take a tenth of one
                 raise Unreadable(say("is in the colour space LAB, which is not read; save it as RGB"))
             yield image
@@ -170,6 +182,28 @@ def _opened(source: Path | io.BytesIO) -> Iterator[Image.Image]:
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise Unreadable(say("is damaged or cut off ({reason})", reason=reason)) from None
+
+
+def _unpacked_bytes(image: Image.Image) -> int:
+    deep = any("16" in str(part[3]) for part in image.tile) if isinstance(image, ImageFile.ImageFile) else False
+    return image.width * image.height * len(image.getbands()) * (2 if deep else 1)
+
+
+_SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What ends the data of a scan."""
+
+
+def _has_many_scans(data: bytes) -> bool:
+    """Return whether a JPEG has more than `MOST_SCANS` scans before its end; what follows it may hold the same bytes."""
+    if data.count(_SCAN) <= MOST_SCANS:
+        return False
+    scans, at = 0, 2
+    while (found := _MARKER.search(data, at)) and found[0] != b"\xff\xd9" and scans <= MOST_SCANS:
+        scans += found[0] == _SCAN
+        alone = found[0] in (b"\xff\x01", b"\xff\xd8")  # the others say how long they are
+        at = found.end() + (0 if alone else int.from_bytes(data[found.end() : found.end() + 2]))
+    return scans > MOST_SCANS
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -75,9 +77,9 @@ class DropPath(nn.Module):
         return f"{self.share:.4g}"
 
 
-def drop_path_shares(largest: float, depth: int) -> list[float]:
-    """Return the share of each of `depth` branches, rising linearly from `largest` / `depth` to `largest`.
+def drop_path_shares(largest: float, depth: int) -> Iterator[float]:
+    """Yield the share of each of `depth` branches, rising linearly from `largest` / `depth` to `largest`.
 
     Source: Huang et al. 2016, arXiv:1603.09382, eq. 4: the input survives always, the last branch least.
     """
-    return [largest * (index + 1) / depth for index in range(depth)]
+    yield from (largest * (index + 1) / depth for index in range(depth))  # no list: a foreign record may say 10**9

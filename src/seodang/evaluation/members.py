@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seodang.core.errors import RunError
 from seodang.core.inputs import Column, Facts, ImageInputs, Inputs, TableInputs, VectorInputs
+from seodang.core.language import say
 from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset, datasets, in_order
@@ -110,14 +111,14 @@ def require_fit(members: Sequence[Member]) -> None:
 def _differences(first: Member, other: Member) -> list[tuple[str, str, str]]:
     """Return what two members must have in common, as each has it."""
     told: list[tuple[str, Callable[[Member], str]]] = [
-        ("task", lambda member: member.bundle.record.task.name),
-        ("loss", _losses),
-        ("list of classes", lambda member: _listed(member.facts.classes)),
-        ("list of quantities", lambda member: _listed([target.name for target in member.facts.targets])),
-        ("kind of inputs", lambda member: member.facts.inputs.kind),
-        ("shape of inputs", lambda member: " × ".join(map(str, member.facts.inputs.shape))),
-        ("list of columns", lambda member: _listed(_columns(member.facts.inputs))),
-        ("tokenizer", lambda member: _digest(getattr(member.facts.inputs, "tokenizer", ""))),
+        (say("task"), lambda member: member.bundle.record.task.name),
+        (say("loss"), _losses),
+        (say("list of classes"), lambda member: _listed(member.facts.classes)),
+        (say("list of quantities"), lambda member: _listed([target.name for target in member.facts.targets])),
+        (say("kind of inputs"), lambda member: member.facts.inputs.kind),
+        (say("shape of inputs"), lambda member: " × ".join(map(str, member.facts.inputs.shape))),
+        (say("list of columns"), lambda member: _listed(_columns(member.facts.inputs))),
+        (say("tokenizer"), lambda member: _digest(getattr(member.facts.inputs, "tokenizer", ""))),
     ]
     return [(what, say_of(first), say_of(other)) for what, say_of in told]
 

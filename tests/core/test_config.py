@@ -9,7 +9,7 @@ import pytest
 
 from seodang.core.config import Config, parse_override, read_toml, toml_text
 from seodang.core.errors import ConfigError
-from seodang.core.recipe import Choice, Recipe
+from seodang.core.recipe import Choice, Recipe, Train
 from seodang.core.shipped import recipe_names, recipe_values
 
 VALUES: dict[str, Any] = {
@@ -141,3 +141,13 @@ def test_shipped_recipes_are_valid(name: str) -> None:
     recipe = Recipe.of(recipe_values(name))
     assert recipe.name == name
     assert recipe.about.endswith(".")
+
+
+def test_settings_that_do_not_go_together_are_named_without_the_rest_of_their_section() -> None:
+    with pytest.raises(ConfigError) as error:
+        Train.of({"clip": 1.0, "clip_value": 2.0, "keep": 7}, "train")
+    assert str(error.value) == "train: give clip (of the norm) or clip_value (of each number), not both."
+    with pytest.raises(ConfigError, match=r"^give one length, not 2 \(steps, epochs\)\.$"):
+        Train.of({"steps": 1, "epochs": 2.0})
+    with pytest.raises(ConfigError, match=r"train.steps: should be a whole number \(got \{'a': 1\}\)\."):
+        Train.of({"steps": {"a": 1}}, "train")

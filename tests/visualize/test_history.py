@@ -8,7 +8,7 @@ import pytest
 
 from seodang.visualize.draw import svg
 from seodang.visualize.figure import Lines, Panels
-from seodang.visualize.history import best_event, curves, score_text, watched
+from seodang.visualize.history import MOST_LAYERS, best_event, curves, score_text, watched
 
 
 def stepped(step: int, loss: float, **losses: float) -> dict[str, Any]:
@@ -116,3 +116,16 @@ def test_nothing_has_no_curves() -> None:
     assert watched([]) == []
     assert score_text("accuracy", 0.9812) == "98.1 %"
     assert score_text("elbo", -97.456) == "−97.46"
+
+
+def test_the_size_of_the_weights_is_drawn_layer_by_layer() -> None:
+    few = [
+        {**stepped(step, 1.0), "layers": {"a": {"weight": 0.1 * step}, "b": {"weight": 0.5}}} for step in (10, 20, 30)
+    ]
+    found = {figure.name: figure for figure in curves(few, ("loss", "min"))}["weights-size"]
+    assert [(line.name, tuple(line.y)) for line in found.series] == [("a", (1.0, 2.0, 3.0)), ("b", (0.5, 0.5, 0.5))]
+    many = [{**stepped(step, 1.0), "layers": {str(place): {"weight": 1.0} for place in range(50)}} for step in (10, 20)]
+    found = {figure.name: figure for figure in curves(many, ("loss", "min"))}["weights-size"]
+    names = [line.name for line in found.series]
+    assert len(names) == MOST_LAYERS and names[0] == "0" and names[-1] == "49"
+    assert "weights-size" not in [figure.name for figure in curves([stepped(1, 1.0), stepped(2, 1.0)], ("loss", "min"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from seodang.comparison.running import Outcome, require_alone, run_all
 from seodang.comparison.variants import Variant, from_lists, from_wholes, over
 from seodang.core.errors import ConfigError
 from seodang.core.files import write
+from seodang.core.language import say
 from seodang.core.places import expanded
 from seodang.core.recipe import Recipe, Train
 from seodang.core.registry import load_plugin
@@ -22,6 +24,8 @@ from seodang.core.strict import LARGE_BYTES, Refused, parse_json, read_regular
 from seodang.training.resolve import flat
 
 FOUND = "comparison.json"
+CROWDED = 1.0
+"""Programs beside its own from which it is said that the machine was busy."""
 RecipeLike = str | Path | Mapping[str, Any] | Recipe
 
 
@@ -198,21 +202,35 @@ def conclude(
     from seodang.visualize.comparison import write_comparison
 
     found = results(folder, plan, outcomes, processes)
-    found["wall_seconds"] = _took_before(folder) if at_once is None and not outcomes else at_once
+    costs = {"wall_seconds": at_once, "load": _load()} if outcomes else _costs_before(folder)
+    found |= costs
+    if (costs["load"] or 0.0) > _cores(plan, processes) + CROWDED:
+        found["notes"].append(say("Other work kept this machine busy (load {load:.1f}): the times are longer than they would be alone.",
+                                  load=costs["load"]))  # fmt: skip
     found["afterwards"] = ask(folder, plan, afterwards) if afterwards else []
     write(folder / FOUND, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     write_comparison(found, *row_cells(found), folder)
     return found
 
 
-def _took_before(folder: Path) -> float | None:
-    """Return the seconds that stand in a comparison's file."""
+def _costs_before(folder: Path) -> dict[str, float | None]:
+    """Return the costs that stand in a comparison's file."""
     try:
         values = parse_json(read_regular(folder / FOUND, LARGE_BYTES), LARGE_BYTES)
     except (OSError, Refused):
-        return None
-    seconds = values.get("wall_seconds") if isinstance(values, dict) else None
-    return seconds if isinstance(seconds, float) else None
+        values = None
+    known = values if isinstance(values, dict) else {}
+    return {key: value if isinstance(value := known.get(key), float) else None for key in ("wall_seconds", "load")}
+
+
+def _load() -> float | None:
+    """Return how many programs computed at a time during the last minute, where the system counts them."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _cores(plan: Plan, processes: int) -> int:
+    """Return how many cores a comparison takes; those of a GPU's helpers are not counted."""
+    return processes * plan.threads if isinstance(plan.threads, int) else processes
 
 
 def _on_cpu(train: Train) -> bool:

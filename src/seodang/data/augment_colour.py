@@ -53,7 +53,7 @@ class Colour(Augmentation):
     Source: Howard 2013, "Some improvements on deep convolutional neural network based image classification",
     arXiv:1312.5402, sec. 2.2; colour changes as one matrix Karras et al. 2020, arXiv:2006.06676, appendix B.
     Differs: levels are cut to 0…255 once, after all four, where Pillow rounds and cuts after each (and so depends on the
-    order, which Howard draws); the hue turns in the plane across grey, keeping the grey level, where Pillow and torchvision
+    order, which Howard draws); the hue turns in the IQ plane of YIQ, keeping the grey level, where Pillow and torchvision
     turn it in HSV.
     """
 
@@ -95,7 +95,7 @@ class Colour(Augmentation):
 def colour_matrix(saturation: Float[Tensor, " B"], angle: Float[Tensor, " B"]) -> Float[Tensor, "B 3 3"]:
     """Return for each picture what its pixels are multiplied with: colours stretched, and turned about grey."""
     to_yiq = torch.tensor(TO_YIQ, dtype=torch.float64)
-    quarter = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
+    quarter = torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
     turn = torch.linalg.solve(to_yiq, quarter @ to_yiq)
     grey = torch.tensor([LUMA] * 3, dtype=torch.float64)
     parts = torch.stack([grey, torch.eye(3, dtype=torch.float64) - grey, turn]).to(saturation)

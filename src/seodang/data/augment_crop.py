@@ -24,7 +24,7 @@ class ResizedCropConfig(Config):
     least: float = Field(0.08, gt=0, le=1)
     """Smallest share of the picture's area; the largest is all of it."""
     aspect: float = Field(4 / 3, ge=1)
-    """How much wider than high, or higher than wide, the part may be for a square picture."""
+    """How many times wider than high, or higher than wide, the part may be."""
 
 
 @augmentations.register({"resized-crop": ResizedCropConfig()})

@@ -18,9 +18,10 @@ from seodang.core.recipe import Choice
 from seodang.data.csv_reading import find_delimiter, looks_like_header
 from seodang.data.dataset import datasets
 from seodang.data.held_out import bins, grouped_split
-from seodang.data.raw_table import number
+from seodang.data.raw_table import TableFormat, number
 from seodang.data.sources import dataset_for_file
 from seodang.data.table import Table
+from seodang.data.table_reading import read_table
 from tests.conftest import needs_data
 
 
@@ -315,9 +316,14 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         ("t.json", '[{"a": 1}, {"a": }]', "line 1, column 18: is not valid JSON"),
         ("t.json", '[{"a": 1},\n 3]', r"row 2: is int, not a record. .*\[\{\"a\": 1\}"),
         ("t.json", '[{"a": [1, 2]}]', "row 1: column 'a' holds list; a value is a number"),
-        ("t.json", '[{"a": 1, "a": 2}]', "'a' stands twice in one record"),
+        ("t.json", '[{"a": 1},\n{"a": 1, "a": 2}]', r"line 2: 'a' stands twice\."),
+        ("t.jsonl", '{"a": 1}\n\n{"a": 1, "a": 2}', r"line 3: 'a' stands twice\."),
+        ("t.json", '[{"a": 1},\n\n{"a": NaN}]', r"line 3: NaN is not a finite number\. Write null where a value is missing"),
+        ("t.jsonl", '{"a": 1}\n{"a": -1e999}', r"line 2: -1e999 is not a finite number\. Write null"),
+        ("t.json", '[{"a": "x"},\n {"a": "\\ud800"}]', "line 2: .* is half a character"),
+        ("t.jsonl", '{"a": 1}\n{"a": ' + "[" * 64 + "]" * 64 + "}", "line 2: is nested deeper than 64 levels"),
         ("t.json", "[]", "has no records"),
-        ("t.json", "[" * 100_000, "line 1: is not valid JSON: it is nested too deep"),
+        ("t.json", "[" * 100_000, "line 1: is nested deeper than 64 levels"),
         ("t.jsonl", '{"a": 1}\n{"a": 2\n', "line 2, column 8: is not valid JSON"),
         ("t.parquet", "PAR1", "cannot be read as Parquet"),
         ("t.csv.gz", "no gzip", "is not a whole .gz file"),
@@ -326,6 +332,13 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 def test_other_formats_are_refused_with_a_place(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(DataError, match=f"(?s){message}"):
         table(write(tmp_path / name, text))
+
+
+def test_a_table_in_json_may_be_large_and_a_text_may_hold_other_line_ends(tmp_path: Path) -> None:
+    rows = [{"a": row, "b": "x\u2028\x85" + "y" * 80, "y": row % 2} for row in range(15_000)]
+    for name, text in (("t.json", json.dumps(rows)), ("t.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows))):
+        assert len(text) > 1_500_000  # one megabyte is for settings
+        assert len(read_table(write(tmp_path / name, text), TableFormat()).columns[0].texts) == 15_000
 
 
 def test_torn_gz_and_missing_files(tmp_path: Path) -> None:

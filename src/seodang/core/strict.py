@@ -28,8 +28,13 @@ LARGE_BYTES = 64_000_000
 class Refused(ValueError):
     """Why a text is not read; as text "line 3: …", where there is a line to name."""
 
-    def __init__(self, reason: object, line: int = 0) -> None:
+    def __init__(self, reason: object, line: int = 0, column: int = 0) -> None:
         super().__init__(say("line {line}: {reason}", line=line, reason=reason) if line else str(reason))
+        self.reason, self.line, self.column = reason, line, column
+
+
+class NotFinite(Refused):
+    """A number is NaN or infinite."""
 
 
 def parse_json(data: bytes | str, limit: int = MAX_BYTES) -> Any:
@@ -41,7 +46,7 @@ def parse_json(data: bytes | str, limit: int = MAX_BYTES) -> Any:
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise Refused(say("is not valid JSON: {reason}", reason=error.msg), error.lineno) from None
+        raise Refused(say("is not valid JSON: {reason}", reason=error.msg), error.lineno, error.colno) from None
     except (_Suspect, RecursionError):
         _refuse(text)
     except ValueError as error:  # a number of more digits than Python reads
@@ -102,9 +107,10 @@ def depth(value: Any) -> int:
     deepest, waiting = 0, [(value, 1)]
     while waiting:
         item, level = waiting.pop()
-        deepest = max(deepest, level)
-        if isinstance(item, (dict, list)) and level <= MAX_DEPTH:
-            waiting += [(child, level + 1) for child in (item.values() if isinstance(item, dict) else item)]
+        inside = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        deepest = max(deepest, level + bool(inside))
+        if level <= MAX_DEPTH:
+            waiting += [(child, level + 1) for child in inside if isinstance(child, (dict, list))]
     return deepest
 
 
@@ -160,7 +166,7 @@ def _refuse(text: str) -> NoReturn:
     keys: list[set[str] | None] = []
     last = ""
     for match in _TOKEN.finditer(text):
-        part, reason = match[0], ""
+        part, reason, kind = match[0], "", Refused
         if part in ("{", "["):
             keys.append(set() if part == "{" else None)
             reason = _too_deep() if len(keys) > MAX_DEPTH else ""
@@ -176,9 +182,9 @@ def _refuse(text: str) -> NoReturn:
             reason = say("'{name}' stands twice", name=key) if key in known else ""
             known.add(key)
         elif part[0] not in '"{[:,' and _endless(part):
-            reason = say("{value} is not a finite number", value=part[:40])
+            reason, kind = say("{value} is not a finite number", value=part[:40]), NotFinite
         if reason:
-            raise Refused(reason, text.count("\n", 0, match.start()) + 1)
+            raise kind(reason, text.count("\n", 0, match.start()) + 1)
         last = part
     raise Refused(_too_deep())
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from seodang.core.errors import DataError, MissingExtra
 from seodang.core.language import say
+from seodang.core.strict import NotFinite, Refused, parse_json
 from seodang.data.csv_reading import decode
 from seodang.data.finding import Finding, listed, shown
 from seodang.data.memory import free_memory
@@ -20,12 +20,10 @@ NAMED = 20
 """Records that do not fit, reported one by one."""
 
 
-class _Twice(ValueError):
-    """A key that stands twice in one JSON object."""
-
-
 def read_json(data: bytes, source: str, form: TableFormat) -> RawTable:
     """Return the table in a JSON document: ``[{…}, {…}]``, or one ``{…}`` on each line.
+
+    What `core.strict` refuses everywhere is refused here too, but for the size, which memory limits.
 
     Raises: DataError naming the line that is not JSON.
     """
@@ -35,7 +33,7 @@ def read_json(data: bytes, source: str, form: TableFormat) -> RawTable:
     if text.lstrip().startswith("["):
         records, lines = _parse(text, source, 1), None
     else:
-        numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        numbered = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         records, lines = [_parse(line, source, number) for number, line in numbered], [number for number, _ in numbered]
     table = RawTable(source, (), lines)
     marks = {mark.lower() for mark in form.missing} | {""}
@@ -70,7 +68,7 @@ def _first(findings: list[Finding], source: str) -> tuple[Finding, ...]:
 
 
 def _text(value: Any, marks: set[str]) -> str | None:
-    if value is None or value != value:
+    if value is None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -82,27 +80,16 @@ def _text(value: Any, marks: set[str]) -> str | None:
 
 def _parse(text: str, source: str, line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_record)
-    except json.JSONDecodeError as error:
-        raise DataError("{path}: line {line}, column {column}: is not valid JSON: {reason}.", path=source,
-                        line=line + error.lineno - 1, column=error.colno, reason=error.msg) from None  # fmt: skip
-    except _Twice as error:
-        raise DataError("{path}: line {line}: '{name}' stands twice in one record.", path=source, line=line,
-                        name=error.args[0]) from None  # fmt: skip
-    except (ValueError, RecursionError) as error:
-        reason = say("it is nested too deep") if isinstance(error, RecursionError) else error
+        return parse_json(text, len(text))
+    except Refused as error:
+        line += max(error.line - 1, 0)
+        if error.column:
+            raise DataError("{path}: line {line}, column {column}: {reason}.", path=source, line=line, column=error.column,
+                            reason=error.reason) from None  # fmt: skip
+        missing = say(" Write null where a value is missing.") if isinstance(error, NotFinite) else ""
         raise DataError(
-            "{path}: line {line}: is not valid JSON: {reason}.", path=source, line=line, reason=reason
+            "{path}: line {line}: {reason}.{hint}", path=source, line=line, reason=error.reason, hint=missing
         ) from None
-
-
-def _record(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in record:
-            raise _Twice(key)
-        record[key] = value
-    return record
 
 
 def read_parquet(path: Path, form: TableFormat) -> RawTable:

@@ -68,17 +68,18 @@ def rate_too_high(story: Story) -> Finding | None:
     little = story.by_loss and bool(story.first) and (story.last or 0.0) > STILL_HIGH * (story.first or 0.0)
     limit = LARGE_AND_FRUITLESS if little and points[-1:] and points[-1].progress >= 0.5 else LARGE_UPDATE
     large = [point for point in points if point.update is not None and limit < point.update < math.inf]
-    if len(points) >= LEAST_POINTS and len(large) >= max(3, OFTEN * len(points)):
+    known = [point for point in points if point.update is not None]
+    if len(points) >= LEAST_POINTS and len(large) >= max(3, OFTEN * len(known)):
         usual = median(point.update for point in large if point.update is not None)
         divisor = max(10.0, 10 ** round(math.log10(usual / 0.003)))
         return Finding(
             "rate-too-high",
             say("On {count} of {all} lines of progress one update moved the weights of the middle layer by more than {limit:.0%} of "
-                "their size; the median of these is {usual:.3g}. About 0.001 is usual.", count=len(large), all=len(points),
+                "their size; the median of these is {usual:.3g}. About 0.001 is usual.", count=len(large), all=len(known),
                 limit=limit, usual=usual),
             say("What the network has learned is overwritten by the next updates."),
             retrain(story.run, f"optimizer.lr={short(story.recipe_rate / divisor)}"),
-            {"share_moved": usual, "lines": len(large), "of": len(points), "lr": story.recipe_rate}, large[0].step)  # fmt: skip
+            {"share_moved": usual, "lines": len(large), "of": len(known), "lr": story.recipe_rate}, large[0].step)  # fmt: skip
     first = story.first
     if not story.by_loss or first is None or first <= 0 or len(points) < LEAST_POINTS:
         return None

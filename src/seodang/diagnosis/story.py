@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ class Story:
         before = mean(point.loss for point in self.points[-2 * fifth : -fifth])
         return before is not None and self.last > 0.95 * before
 
-    @property
+    @cached_property
     def optimizer(self) -> Mapping[str, Any]:
         """The settings of the update rule with its defaults."""
         from seodang.training.optim import optimizers  # lazy: 1 s

@@ -44,8 +44,8 @@ class Window:
     def last_loss(self, network: str) -> float | str:
         return round(self._last[network], 6) if network in self._last else "?"
 
-    def close(self, devices: Any) -> dict[str, Any]:
-        """Return the averages and begin anew."""
+    def close(self, devices: Any, line: int) -> dict[str, Any]:
+        """Return the averages for this line of progress (1 = the first) and begin anew."""
         things = float(self.things)
         losses = {name: float(devices.sum(total)) / max(things, 1.0) for name, total in self.losses.items()}
         values = {
@@ -53,7 +53,7 @@ class Window:
             "lr": self.rate,
             "grad_norm": float(self.grad_norm),
             "examples_per_second": round(things / self.seconds, 2) if self.seconds else 0.0,
-            "layers": self.signals.read() if self.signals else {},
+            "layers": self.signals.at(line) if self.signals else {},
         }
         self.losses, self.things, self.seconds, self._last = {}, 0.0, 0.0, losses
         return values

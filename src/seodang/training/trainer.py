@@ -363,7 +363,7 @@ class Trainer:
 
     def _log(self) -> None:
         self._refuse_unsound()
-        self._tell(Stepped(self.step, **self.window.close(self.devices), epoch=self._epoch(),
+        self._tell(Stepped(self.step, **self.window.close(self.devices, self.step // self.train.log_every), epoch=self._epoch(),
                            progress=round(self.progress, 6), seconds=round(self.seconds, 4)))  # fmt: skip
 
     def _refuse_unsound(self) -> None:

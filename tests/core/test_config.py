@@ -151,3 +151,10 @@ def test_settings_that_do_not_go_together_are_named_without_the_rest_of_their_se
         Train.of({"steps": 1, "epochs": 2.0})
     with pytest.raises(ConfigError, match=r"train.steps: should be a whole number \(got \{'a': 1\}\)\."):
         Train.of({"steps": {"a": 1}}, "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(".1", 0.1), ("-.5", -0.5), ("1.", 1.0), (".1e-3", 1e-4), (".", "."), ("1.2.3", "1.2.3")]
+)
+def test_numbers_may_be_written_short_on_the_command_line(text: str, value: float | str) -> None:
+    assert parse_override(f"optimizer.lr={text}") == (["optimizer", "lr"], value)

@@ -5,6 +5,7 @@ The docstring under a field is its description in ``--help``, in ``seodang show`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -155,6 +156,10 @@ def _without_none(value: Any) -> Any:
 # ----------------------------------------------------------------------------------------- overrides
 
 
+HALF_WRITTEN = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
+"""Numbers as people type them and TOML does not know them: .1 and 1."""
+
+
 def parse_override(text: str) -> tuple[list[str], Any]:
     """Split ``train.steps=200`` into its path and value; the value is read as TOML, else as text."""
     path, equals, value = text.partition("=")
@@ -164,7 +169,8 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     try:
         values = parse_toml(f"value = {value}")
     except Refused:
-        return keys, value.strip()
+        value = value.strip()
+        return keys, float(value) if HALF_WRITTEN.fullmatch(value) else value
     return keys, values["value"] if len(values) == 1 else value.strip()
 
 

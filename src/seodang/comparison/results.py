@@ -158,15 +158,15 @@ def verdicts(found: Mapping[str, Any]) -> list[str]:
         return [*said, say("With one seed nothing can be said about noise: which variant is better may be the luck of the seed. "
                            "Give --seeds 3 or more.")]  # fmt: skip
     if clear := kinds["worse"] + kinds["better"]:
-        said.append(say("Clearly different from it, beyond noise: {names}.", names=", ".join(clear)))
+        said.append(say("Clearly different from it, beyond noise: {names}.", names=listed(clear)))
     if kinds["noise"]:
         said.append(say("Within noise of it: {names}. These {count} seeds do not tell them apart.",
-                        names=", ".join(kinds["noise"]), count=len(found["seeds"])))  # fmt: skip
+                        names=listed(kinds["noise"]), count=len(found["seeds"])))  # fmt: skip
     if kinds["alike"]:
         said.append(say("The difference to {names} is the same with every seed, so its noise cannot be estimated: more seeds, or "
-                        "more held-out data.", names=", ".join(kinds["alike"])))  # fmt: skip
+                        "more held-out data.", names=listed(kinds["alike"])))  # fmt: skip
     if kinds["unknown"]:
-        said.append(say("Too few runs in common to compare with {names}.", names=", ".join(kinds["unknown"])))
+        said.append(say("Too few runs in common to compare with {names}.", names=listed(kinds["unknown"])))
     beyond = say(
         "Beyond noise: the {level:.0%} t interval of the difference, paired by seed, leaves out 0.",
         level=found["level"],
@@ -186,16 +186,21 @@ def pair_verdicts(found: Mapping[str, Any]) -> list[str]:
                     "Give --seeds 3 or more.")]  # fmt: skip
     said = []
     if kinds["better"]:
-        said.append(say("Better than its counterpart, beyond noise: {names}.", names=", ".join(kinds["better"])))
+        said.append(say("Better than its counterpart, beyond noise: {names}.", names=listed(kinds["better"])))
     if kinds["worse"]:
-        said.append(say("Worse than its counterpart, beyond noise: {names}.", names=", ".join(kinds["worse"])))
+        said.append(say("Worse than its counterpart, beyond noise: {names}.", names=listed(kinds["worse"])))
     if unclear := kinds["noise"] + kinds["alike"] + kinds["unknown"]:
         said.append(say("Within noise: {names}. These {count} seeds do not tell them from their counterparts.",
-                        names=", ".join(unclear), count=len(found["seeds"])))  # fmt: skip
+                        names=listed(unclear), count=len(found["seeds"])))  # fmt: skip
     said.append(say("Beyond noise: the {level:.0%} t interval of the difference, paired by seed, leaves out 0. Each pair is judged by "
                     "itself: where nothing helps, one in {odds} still seems to help or to hurt.",
                     level=found["level"], odds=round(1 / (1 - found["level"]))))  # fmt: skip
     return said
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a row; where one of them has a comma itself, between semicolons."""
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _notes(found: Mapping[str, Any], folder: Path, plan: Plan) -> list[str]:

@@ -66,6 +66,24 @@ def test_the_rate_over_the_run_is_the_schedules(
     assert f"at first 0.1, at most 0.1, at last {ends[1]:.3g}" in seodang("show", path).out
 
 
+def test_changes_are_shown_as_they_would_be_trained(seodang: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, 'name = "sgd", lr = 0.1')
+    found = seodang("show", path, "optimizer.schedule=one-cycle", "optimizer.lr=0.5", "--json").json["optimizer"]
+    assert max(found["rates"]) == pytest.approx(0.5, rel=0.01)
+    assert found["rates"][0] == pytest.approx(0.02)
+    text = seodang("show", path, "optimizer.schedule=plateau").out
+    assert 'schedule = "plateau"' in text
+    assert "times 0.1 whenever 5 evaluations on the validation split bring nothing better" in " ".join(text.split())
+    for words, said in [
+        ((path, "optimizer.lrr=1"), "Did you mean 'lr'?"),
+        ((path, "optimizer.schedule=cosin"), "optimizer.schedule"),
+        (("mlp", "optimizer.lr=1"), "changes go with a recipe, and 'mlp' is none"),
+    ]:
+        answer = seodang("show", *words)
+        assert answer.code == 2
+        assert said in answer.err
+
+
 def test_bars_follow_the_rates() -> None:
     line = rate_line("linear", [place / 8 for place in range(1, 9)], 8)
     assert line.startswith("▂▃▄▅▆▇██")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, environment, load
+from seodang.cli.command import DOWNLOAD, Debug, Json, Plugin, Settings, environment, load
 from seodang.cli.display import byte_count, write_json, write_lines
 from seodang.cli.layout import columns, screen_width, table, wrapped
 from seodang.cli.optimizing import optimizer_part
 from seodang.cli.settings import settings_of, toml_value
-from seodang.core.errors import SeodangError, UnknownName, nearest
+from seodang.core.config import toml_text
+from seodang.core.errors import ConfigError, SeodangError, UnknownName, nearest
 from seodang.core.language import say, translated
 from seodang.core.places import expanded
 
@@ -76,6 +77,7 @@ def entry_rows(kind: str) -> list[dict[str, Any]]:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help=say(
         "A recipe or ladder (name or TOML file), a run folder, a model, dataset, task or optimizer."))],
+    settings: Settings = None,
     plugin: Plugin = None,
     machine: Json = False,
     debug: Debug = False,
@@ -83,7 +85,7 @@ def show(
     load(plugin)
     found: list[dict[str, Any]] = []
     texts: list[list[str]] = []
-    for values, lines in _matches(name):
+    for values, lines in _matches(name, settings or []):
         found.append(values)
         texts.append(lines)
     if not found:
@@ -96,14 +98,18 @@ def show(
         write_lines([*([""] if number else []), *lines])
 
 
-def _matches(name: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def _matches(name: str, settings: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
     from seodang.cli.laddering import ladder_show
     from seodang.core.shipped import ladder_path, recipe_names
 
-    if ladder_path(name) is not None:
+    is_ladder = ladder_path(name) is not None
+    is_recipe = not is_ladder and (name in recipe_names() or name.endswith(".toml") or expanded(name).exists())
+    if settings and not is_recipe:
+        raise ConfigError("{word}: changes go with a recipe, and '{name}' is none.", word=settings[0], name=name)
+    if is_ladder:
         yield ladder_show(name)
-    elif name in recipe_names() or name.endswith(".toml") or expanded(name).exists():
-        yield recipe_page(name)
+    elif is_recipe:
+        yield recipe_page(name, settings)
     from seodang.training.resolve import registry_of  # lazy: 1 s
 
     for section in SECTIONS.values():
@@ -166,25 +172,28 @@ def source_of(maker: type) -> str:
     return " ".join(found.group(1).split()) if found else ""
 
 
-def recipe_page(name: str) -> tuple[dict[str, Any], list[str]]:
-    """Return a recipe with its model and data: read if the data is here, never fetched."""
+def recipe_page(name: str, settings: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return a recipe, with changes, and its model and data: read if the data is here, never fetched."""
     from seodang.core.shipped import recipe_path
     from seodang.training.assemble import assemble  # lazy: 1 s
     from seodang.training.resolve import read_recipe, registry_of
 
     path = recipe_path(name)
-    recipe, _ = read_recipe(name)
+    recipe, _ = read_recipe(name, None, settings)
     model = registry_of("model")[recipe.model.name]
     data = registry_of("data")[recipe.data.name]
     values: dict[str, Any] = {"kind": "recipe", "name": recipe.name, "path": str(path), "recipe": recipe.written()}
     values["model"] = {"name": model.name, "about": model.about, "source": source_of(model.maker)}
     values["data"] = {"name": data.name, "about": data.about, "source": source_of(data.maker)}
-    lines = [path.read_text(encoding="utf-8").rstrip(), ""]
+    changed = toml_text({key: value for key, value in recipe.written().items() if key != "expected"})
+    lines = [(changed if settings else path.read_text(encoding="utf-8")).rstrip(), ""]
     lines += _part(say("Model"), model, source_of(model.maker))
     try:
         with environment(DOWNLOAD, "look"):
             assembly = assemble(recipe)
     except SeodangError as error:
+        if settings and isinstance(error, ConfigError):
+            raise
         values["data"]["missing"] = str(error)
         lines += ["", *_part(say("Data"), data, source_of(data.maker)), str(error)]
         return values, lines

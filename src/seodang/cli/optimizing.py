@@ -38,8 +38,11 @@ def optimizer_part(assembly: Any) -> tuple[dict[str, Any], list[str]]:
     heads = [*([say("network")] if len(networks) > 1 else []), say("what"), say("rule"), say("parameters"), say("decay"),
              *(name.upper() for name in penalised), say("largest rate")]  # fmt: skip
     lines = table(heads, rows, numeric=range(len(heads) - 3 - len(penalised), len(heads)))
+    how = assembly.rule.settings
+    falls = [(say("Drops"), say("times {drop:g} whenever {wait} evaluations on the validation split bring nothing better", drop=how.drop,
+                                wait=how.wait))] if how.schedule == "plateau" else []  # fmt: skip
     values = {"groups": [group._asdict() for group in groups], "rates": rates, "steps": steps}
-    return values, [*lines, *columns([(say("Rate"), rate_line(assembly.rule.settings.schedule, rates, steps))],
+    return values, [*lines, *columns([(say("Rate"), rate_line(how.schedule, rates, steps)), *falls],
                                      screen_width())]  # fmt: skip
 
 

@@ -166,5 +166,5 @@ def write_landscape(picture: Scatter, table: Table | None, to: Path, facts: Sequ
     foot: Any = element("span", say("Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
                                     version=__version__))  # fmt: skip
     main = [element("section", element("div", *figures, class_="figures"), id="landscape")]
-    write(paths[2], document(picture.title, head, [], main, foot))
+    write(paths[2], document(picture.title, head, [], main, foot, "figure.beside > svg { width: 100%; }\n"))
     return paths

@@ -84,7 +84,12 @@ def _tiles(walk: Walk, apart: float) -> list[Markup]:
         (say("layers"), str(len(walk.steps)), None, "tile"),
         (say("weights"), number(weights), None, "tile"),
         (say("norm of the gradient"), number(norm, DIGITS), None, "tile"),
-        (say("autograd and by hand differ by"), f"{apart:.0e}", say("at most, in double precision"), "tile"),
+        (
+            say("autograd and by hand differ by"),
+            f"{apart:.0e}" if apart else "0",
+            say("at most, in double precision"),
+            "tile",
+        ),
     ]
     return [element("div", element("dt", name), element("dd", value, element("small", small) if small else None), class_=kind)
             for name, value, small, kind in shown]  # fmt: skip

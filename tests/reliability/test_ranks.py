@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 
 import seodang as sd
-from seodang.core.errors import RunError
+from seodang.core.errors import RunError, TrainingError
+from seodang.core.recipe import Train
 from seodang.core.run import RunFolder
+from seodang.training import devices
+from seodang.training.devices import Devices
 from tests.harness import assert_same_end
 
 PLUGIN = Path(__file__).with_name("deadly_plugin.py")
@@ -34,7 +40,7 @@ HARMS = {
     "SIGSEGV": "Process 1 .*was ended by SIGSEGV",
     "exits": "Process 1 .*ended with exit code 7",
     "raises": "Process 1 of 2: the third update of this process is cursed",
-    "SIGSTOP": "Process 0 of 2: another process of this run is gone or does not answer",
+    "SIGSTOP": "Process 0 of 2: no answer from process 1 of this run, gone or stuck",
 }
 
 
@@ -98,3 +104,39 @@ def test_nothing_is_left_when_the_starting_process_is_killed(tmp_path: Path) -> 
         os.kill(number, signal.SIGKILL)
     assert not left
     assert RunFolder(tmp_path / "run").status == "stopped"
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        surroundings = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in surroundings.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(
+            TrainingError, match=f"MASTER_PORT={port} is taken.*torchrun --standalone --nproc-per-node=2"
+        ):
+            Devices(Train(steps=1, device="cpu", threads=1, timeout=5))
+
+
+def test_processes_that_do_not_come_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match=f"Process 1 of 2: .* did not meet at 127.0.0.1:{port} within 1 s"):
+        Devices(Train(steps=1, device="cpu", threads=1, timeout=1))
+
+
+def test_a_roll_call_names_who_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.HashStore()
+    store.set("here/2", "1")
+    monkeypatch.setattr(devices, "_STORES", [store])
+    assert devices.silent_processes(0, 4, 0.2) == [1, 3]
+    assert devices.silent_processes(2, 4, 0.2) == [1, 3]
+    monkeypatch.setattr(devices, "_STORES", [types.SimpleNamespace(set=lambda key, value: time.sleep(60))])
+    began = time.monotonic()
+    assert devices.silent_processes(0, 2, 0.2) == []  # whoever keeps the store is stuck
+    assert time.monotonic() - began < 5

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,13 +22,15 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from seodang.core.errors import ConfigError
+from seodang.core.errors import ConfigError, TrainingError
 from seodang.core.recipe import Train
 from seodang.training.allocator import keep_freed_memory
 
 _KEPT: list[nn.Module] = []
 """Wrapped networks, kept to the end of the process: the last of them to go takes gloo's threads along while it holds
 Python's lock, and waits for ever if one of them needs that lock (github.com/pytorch/pytorch/issues/56297)."""
+_STORES: list[dist.Store] = []
+"""Where the processes of a run met: how they reach each other when their exchanges fail."""
 BFLOAT16_FROM_FLOPS = 1.5e8
 """Multiply-adds × 2 in one update's forward pass from which bfloat16 pays on a CPU (measured, benchmarks/precision.py)."""
 
@@ -51,7 +55,12 @@ class Devices:
         self.compile = train.compile is True or (train.compile == "auto" and self.kind == "cuda")
         self.memory_format = torch.contiguous_format
         if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if self.kind == "cuda" else "gloo", timeout=timedelta(seconds=train.timeout))
+            wait = timedelta(seconds=train.timeout)
+            store = _meet(self.rank, self.world, wait)
+            _STORES.append(store)
+            dist.init_process_group(
+                "nccl" if self.kind == "cuda" else "gloo",
+                store=dist.PrefixStore("run", store), rank=self.rank, world_size=self.world, timeout=wait)  # fmt: skip
 
     def _set_threads(self, train: Train) -> int:
         cores = available_cores()
@@ -184,6 +193,58 @@ class Devices:
         """Leave the others without waiting for them: this process has failed, and they are to see it at once."""
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meet(rank: int, world: int, wait: timedelta) -> dist.Store:
+    """Return the store at MASTER_ADDR and MASTER_PORT, where every process of the run comes.
+
+    Raises: TrainingError if the port is taken or the others do not come.
+    """
+    try:
+        return next(dist.rendezvous("env://", rank, world, timeout=wait))[0]  # type: ignore[no-untyped-call]
+    except (dist.DistNetworkError, dist.DistStoreError) as error:
+        address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+        if "EADDRINUSE" in str(error) or "in use" in str(error):
+            raise TrainingError(
+                "MASTER_PORT={port} is taken: another run or program listens there. Set MASTER_PORT to a free port for every process, "
+                "or let PyTorch find one: torchrun --standalone --nproc-per-node={world} -m seodang …", port=port, world=world) from None  # fmt: skip
+        raise TrainingError(
+            "Process {rank} of {world}: the processes of this run did not meet at {address}:{port} within {seconds:.0f} s ({reason}). Start "
+            "all of them, with the same MASTER_ADDR and MASTER_PORT.", rank=rank, world=world, address=address, port=port,
+            seconds=wait.total_seconds(), reason=str(error).partition("\n")[0][:200]) from None  # fmt: skip
+
+
+def silent_processes(rank: int, world: int, seconds: float = 2.0) -> list[int]:
+    """Return the ranks that do not answer a roll call. Every process that finds another one gone holds it.
+
+    Leaves the group first, so that whoever waits for this one finds it gone, and answers.
+    """
+    answered = {rank}
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+    def call() -> None:
+        store = _STORES[-1]
+        store.set(f"here/{rank}", "1")
+        until = time.monotonic() + seconds
+        while len(answered) < world and time.monotonic() < until:
+            answered.update(other for other in range(world) if other not in answered and store.check([f"here/{other}"]))
+            time.sleep(0.05)
+        called.set()
+
+    called = threading.Event()
+    if _STORES:
+        caller = threading.Thread(
+            target=_quietly, args=(call,), daemon=True
+        )  # whoever keeps the store may be the one that is stuck
+        caller.start()
+        caller.join(2 * seconds)
+    return sorted(set(range(world)) - answered) if called.is_set() else []
+
+
+def _quietly(call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # who keeps the store is gone
+        call()
 
 
 def _kind(wanted: str) -> str:

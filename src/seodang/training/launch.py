@@ -131,17 +131,27 @@ def lost_processes(rank: int, world: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        lost = isinstance(error, RuntimeError) and any(sign in str(error) for sign in GONE)
+        silent = _silent(rank, world) if lost else ""  # before those that were stopped can answer
         stopped = _woken_others()
         print(
             say("Process {rank} of {world}: {error}", rank=rank, world=world, error=error), file=sys.stderr, flush=True
         )
-        if not isinstance(error, RuntimeError) or not any(sign in str(error) for sign in GONE):
+        if not lost:
             raise
         raise TrainingError(
-            "Process {rank} of {world}: another process of this run is gone or does not answer ({reason}).{stopped} The run goes "
-            "on exactly from its last checkpoint: seodang resume", rank=rank, world=world,
+            "Process {rank} of {world}: no answer from {silent} of this run, gone or stuck ({reason}).{stopped} The run goes on "
+            "exactly from its last checkpoint: seodang resume", rank=rank, world=world, silent=silent,
             reason=str(error).strip().splitlines()[-1][-200:],
             stopped=say(" Stopped: number {numbers}.", numbers=", ".join(map(str, stopped))) if stopped else "") from error  # fmt: skip
+
+
+def _silent(rank: int, world: int) -> str:
+    """Return in words which processes do not answer."""
+    from seodang.training.devices import silent_processes
+
+    ranks = silent_processes(rank, world)
+    return say("process {ranks}", ranks=", ".join(map(str, ranks))) if ranks else say("another process")
 
 
 def _woken_others() -> list[int]:

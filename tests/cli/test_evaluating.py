@@ -108,6 +108,8 @@ def test_several_runs_predict_together(pair: list[Path], seodang: Any, tmp_path:
         (["--noise", "0,8", "--tta", "flip"], "go with neither --tta nor --snapshots"),
         (["--tta", "flop"], "Did you mean 'flip'"),
         (["--tta", "flip", "--draws", "1"], "--draws=1"),
+        (["--draws", "4"], "--draws=4: goes with --tta only"),
+        (["--repeats", "4"], "--repeats=4: goes with --noise only"),
         (["--snapshots"], "has no snapshots"),
         (["--out", "figure.gif"], "neither a file"),
         (["train.epochs=3"], "only settings of the data can change here"),

@@ -160,7 +160,7 @@ def test_pictures_in_several_versions(runs: list[Any]) -> None:
     assert plain == pytest.approx(sd.evaluate(runs[0]))
     assert found["scores"] == several != plain
     assert found["gains"][0]["other"] == "as they are"
-    assert evaluation(runs[0], tta=["shift"], draws=3)["members"] == found["members"]
+    assert evaluation(runs[0], tta="shift", draws=3)["members"] == found["members"]
 
 
 # ------------------------------------------------------------------------------------------- refusals

@@ -31,14 +31,14 @@ def evaluate(
         "Average the snapshots of one run, kept at the end of each cycle of a cyclic learning rate."))] = False,
     tta: Annotated[str | None, typer.Option("--tta", metavar="NAMES", help=say(
         "Average over several versions of each picture, changed at random: flip,crop"))] = None,
-    draws: Annotated[int, typer.Option("--draws", metavar="N", help=say(
-        "With --tta: how many versions, the picture itself among them."))] = 8,
+    draws: Annotated[int | None, typer.Option("--draws", metavar="N", help=say(
+        "With --tta: how many versions, the picture itself among them. Default: 8."))] = None,
     noise: Annotated[str | None, typer.Option("--noise", metavar="LEVELS", help=say(
         "The score with noise in the inputs: 0,8,16,32 grey levels of pictures; 0,0.1,0.3 standard deviations of rows."))] = None,
     weight_noise: Annotated[str | None, typer.Option("--weight-noise", metavar="LEVELS", help=say(
         "The score with noise in the weights, in standard deviations of each tensor: 0,0.05,0.1"))] = None,
-    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help=say(
-        "With noise: how often it is drawn at each level."))] = 3,
+    repeats: Annotated[int | None, typer.Option("--repeats", metavar="N", help=say(
+        "With noise: how often it is drawn at each level. Default: 3."))] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help=say("Decides what is drawn by chance."))] = 0,
     out: Annotated[str | None, typer.Option("--out", metavar="PATH", help=say(
         "Write a page with every figure: FILE.html, or a folder for the page and each figure as SVG and PNG."))] = None,
@@ -55,16 +55,20 @@ def evaluate(
         raise ConfigError(
             "--noise and --weight-noise go with neither --tta nor --snapshots: they compare single models."
         )
+    for option, given, needs, there in (("--draws", draws, "--tta", tta), ("--repeats", repeats, "--noise", noises)):
+        if given is not None and not there:
+            raise ConfigError("{option}={value}: goes with {needs} only.", option=option, value=given, needs=needs)
     target = _target(out)
     from seodang.evaluation.judging import Wanted, judge  # lazy: 1 s
     from seodang.evaluation.robustness import robustness
 
     names = tuple(name.strip() for name in tta.split(",") if name.strip()) if tta else ()
-    wanted = Wanted(data, split, _data_settings(settings), snapshots, names, draws, seed)
+    wanted = Wanted(data, split, _data_settings(settings), snapshots, names, 8 if draws is None else draws, seed)
     paths = [expanded(run) for run in runs]
     with environment(DOWNLOAD, "1" if download else None):
         curves = [
-            robustness(paths, wanted, where, found, repeats, _progress(machine)) for where, found in noises.items()
+            robustness(paths, wanted, where, found, 3 if repeats is None else repeats, _progress(machine))
+            for where, found in noises.items()
         ]
         judged = None if curves else judge(paths, wanted)
     written = _page(target, runs, judged, curves, paths) if target else []

@@ -57,7 +57,8 @@ class Wanted:
             if name not in known:
                 raise ConfigError("{name}: is not an option of evaluate.{suggestion} Options: {known}.", name=name,
                                   suggestion=nearest(name, known), known=", ".join(known))  # fmt: skip
-        return cls(**{**given, "tta": tuple(given.get("tta", ()))})
+        tta = given.get("tta", ())
+        return cls(**{**given, "tta": tuple(tta.split(",") if isinstance(tta, str) else tta)})
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,14 @@ def parts(run: Any) -> tuple[Any, Any, Dataset]:
 def test_a_finished_run_leaves_its_report(digits: Any) -> None:
     page = Page(page_of(digits))
     assert page.words["h1"] == ["digits-mlp"]
-    assert page.words["h2"] == ["Training", "What it gets right and wrong", "Inside", "Layers", "The run"]
+    assert page.words["h2"] == [
+        "Training",
+        "What training sees",
+        "What it gets right and wrong",
+        "Inside",
+        "Layers",
+        "The run",
+    ]
     titles = page.words["h3"]
     assert titles[:4] == ["Loss", "Accuracy", "Learning rate", "Norm of the gradient"]
     assert "Confusion matrix" in titles

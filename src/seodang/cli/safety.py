@@ -13,7 +13,6 @@ from seodang.core.language import say
 
 if TYPE_CHECKING:
     from seodang.core.recipe import Choice
-    from seodang.visualize.label_safety import Safety
 
 EVERY = "all"
 
@@ -85,7 +84,7 @@ def augmentations_of(words: Sequence[str], inputs: Any) -> list[Choice]:
     return choices
 
 
-def rows(found: Sequence[Safety]) -> list[str]:
+def rows(found: Sequence[Any]) -> list[str]:
     from seodang.visualize.scale import percent
 
     heads = [
@@ -104,7 +103,7 @@ def rows(found: Sequence[Safety]) -> list[str]:
     return table(heads, body, numeric=range(1, 4))
 
 
-def warning(one: Safety) -> list[str]:
+def warning(one: Any) -> list[str]:
     """Return what to say about an augmentation under which classes suffer, wrapped."""
     from seodang.visualize.label_safety import spelled
 
@@ -118,7 +117,7 @@ def warning(one: Safety) -> list[str]:
     return [line for text in said for line in wrapped(text, screen_width())]
 
 
-def as_values(one: Safety) -> dict[str, Any]:
+def as_values(one: Any) -> dict[str, Any]:
     """Return an augmentation's result for programs."""
     classes = [{"class": item.name, "examples": item.examples, "without": item.without, "with": item.with_,
                 "error": item.error, "taken_for": item.taken_for, "taken_share": item.taken_share, "verdict": item.verdict}

@@ -164,10 +164,10 @@ def _fork(name: str, forked: dict[int, _Forked], selector: selectors.BaseSelecto
         for descriptor in (*forked, lifeline, hearing):
             os.close(descriptor)
         os.setsid()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for old, new in ((alive, 0), (nothing, 1), (said, 2)):
+        for old, new in ((alive, 0), (2, 1), (said, 2)):  # standard error was nowhere, so standard output is now
             os.dup2(old, new)
-            os.close(old)
+        os.close(alive)
+        os.close(said)
         return False
     os.close(alive)
     os.close(said)

@@ -60,7 +60,12 @@ class OptimizerConfig(Config):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Self:
-        for name, shapes in (("drop_at", ("step",)), ("drop", ("step", "plateau")), ("wait", ("plateau",)), ("cycles", ("cyclic",))):
+        for name, shapes in (
+            ("drop_at", ("step",)),
+            ("drop", ("step", "plateau")),
+            ("wait", ("plateau",)),
+            ("cycles", ("cyclic",)),
+        ):
             changed = getattr(self, name) != type(self).model_fields[name].default
             if changed and self.schedule not in shapes:
                 raise ValueError(say("{name} goes with schedule={shapes}, not {schedule}", name=name,
@@ -110,7 +115,9 @@ class UpdateRule:
 
     def ends_cycle(self, step: int, total: int | None) -> bool:
         """Return whether a cycle of the schedule ends with update number `step` of a run of `total`: a snapshot is kept then."""
-        return self.settings.schedule == "cyclic" and total is not None and step in cycle_ends(total, self.settings.cycles)
+        return (
+            self.settings.schedule == "cyclic" and total is not None and step in cycle_ends(total, self.settings.cycles)
+        )
 
     def expect_length(self, train: Train, examples: int | None) -> None:
         """Refuse a cyclic schedule where the length of its cycles is not known, or is less than two updates.

@@ -15,8 +15,10 @@ from seodang.core import files
 from seodang.core.errors import WeightsError
 from seodang.core.run import RunFolder
 from tests.harness import assert_same_end, killed_after
-from tests.reliability.damage import DAMAGES, Judge, Patient, make_patients, temporary_folder
+from tests.reliability.damage import Judge, temporary_folder
+from tests.reliability.damages import DAMAGES
 from tests.reliability.families import families
+from tests.reliability.patients import Patient, make_patients
 
 FILES = 20_000
 

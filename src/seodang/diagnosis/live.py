@@ -1,7 +1,7 @@
 """The doctor while a run goes on: a listener that answers with what it finds in the history so far.
 
-It is a pure function of the recorded events, so a resumed run finds the same again. It looks at every twentieth of a run only:
-all of it costs less than a thousandth of the time of the shipped recipes (benchmarks/doctor.py).
+It is a pure function of the recorded events, so a resumed run finds the same again. It looks at every twentieth of a run only;
+benchmarks/doctor.py measures what that costs.
 """
 
 from __future__ import annotations

@@ -82,6 +82,8 @@ def test_penalties_come_before_clipping(tmp_path: Path) -> None:
     end = weights(sd.train(recipe, run=tmp_path / "run"))
     moved = sum((end[key] - start[key]).square().sum().item() for key in start) ** 0.5
     assert moved == pytest.approx(0.01, rel=1e-3)
+    pulled, matrix = end["layers.1.weight"] - start["layers.1.weight"], start["layers.1.weight"]
+    assert torch.cosine_similarity(pulled.flatten(), -matrix.flatten(), 0) > 0.99, "and all of it towards zero"
 
 
 def test_l1_makes_more_weights_small_than_l2(tmp_path: Path) -> None:

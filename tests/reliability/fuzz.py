@@ -43,7 +43,7 @@ CHUNK = 1_000
 WARM = 60
 """Inputs of each reader that are not watched: what is lazy happens then."""
 STUCK = 120.0
-"""Seconds of waiting after which a process that says nothing is given up."""
+"""Looks, a second apart, after which a process that says nothing is given up."""
 MOST = 20
 """Failures of different kinds after which a reader is left alone."""
 
@@ -298,6 +298,8 @@ def _chunks(inputs: Mapping[str, int], first: int) -> Iterator[tuple[str, int, i
 
 
 _given_up: set[int] = set()
+_quiet: dict[int, tuple[float, int]] = {}
+"""When a process last said something, and how often it was then looked at: a machine that sleeps or starves does not look."""
 
 
 def _lost(children: Sequence[Any], memory: mmap.mmap, chunks: Sequence[tuple[str, int, int]], readers: Mapping[str, Any]
@@ -308,7 +310,9 @@ def _lost(children: Sequence[Any], memory: mmap.mmap, chunks: Sequence[tuple[str
         index, seed, said = struct.unpack_from("<qqd", memory, number * 24)
         if child.pid in _given_up or (index < 0 and child.exitcode == 0):
             continue
-        stuck = child.exitcode is None and time.time() - said > STUCK
+        before, looks = _quiet.get(child.pid, (said, 0))
+        _quiet[child.pid] = (said, looks + 1 if said == before else 0)  # a second apart
+        stuck = child.exitcode is None and _quiet[child.pid][1] > STUCK
         if child.exitcode is None and not stuck:
             continue
         _given_up.add(child.pid)

@@ -71,9 +71,7 @@ _command(
 _command(
     "evaluate",
     evaluating.evaluate,
-    say(
-        "Score trained models in depth: alone, averaged, under noise."
-    ),
+    say("Score trained models in depth: alone, averaged, under noise."),
 )
 _command("predict", using.predict, say("Answer about pictures, rows or sentences with a trained model."))
 _command("look", using.look, say("Draw what is inside a trained model."))

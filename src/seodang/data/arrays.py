@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -65,6 +66,8 @@ class ArrayData(Dataset):
         self._notes: list[str] = []
         order = list(arrays.inputs)
         values = np.concatenate([arrays.inputs[split] for split in order])
+        lengths = accumulate((len(arrays.inputs[split]) for split in order), initial=0)
+        self._parts = [(arrays.names[split][0], first) for split, first in zip(order, lengths, strict=False)]
         answers = np.concatenate([arrays.targets[split] for split in order]) if arrays.targets else None
         classes, targets = self._read_targets(answers, arrays)
         self._rows = self._split(arrays, order, len(values))
@@ -90,6 +93,11 @@ class ArrayData(Dataset):
         if name == "train" and self.settings.noise:
             return NoisyRows(features, self._targets[rows], inputs, self.settings.noise)
         return MemoryExamples(TableBatch, features, self._targets[rows])
+
+    def where(self, split: str, row: int) -> str:
+        place = int(self._rows[split][row])
+        name, first = next(part for part in reversed(self._parts) if part[1] <= place)
+        return f"{self._source}: {name}[{place - first}]"
 
     def baseline(self, split: str) -> dict[str, float] | None:
         """Return what simple methods score on a split of rows of numbers; pictures and several quantities have none."""

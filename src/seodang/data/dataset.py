@@ -160,6 +160,10 @@ class Dataset:
         """Return the examples of ``"train"``, ``"valid"`` or ``"test"``."""
         raise KeyError(name)
 
+    def where(self, split: str, row: int) -> str:
+        """Return where an example of a split comes from, as its owner would look for it: a file, a line of it, a row."""
+        return say("{split}, row {row}", split=split, row=row)
+
     def baseline(self, split: str) -> dict[str, float] | None:
         """Return what simple methods score on a split, each under "score (method)"; None if there are none."""
         return None

@@ -53,6 +53,9 @@ class Digits(Dataset):
             digest=fingerprint([self._images, self._labels], self._rows),
         )
 
+    def where(self, split: str, row: int) -> str:
+        return f"scikit-learn, load_digits().images[{int(self._rows[split][row])}]"
+
     def split(self, name: str) -> Examples:
         rows = self._rows[name]
         augment = self.settings.augment if name == "train" else ()

@@ -108,6 +108,9 @@ class Folder(Dataset):
             return Subset(MemoryImages(self._images, self._labels, self.facts.inputs, augment), rows)
         return Subset(DiskImages([file.path for file in self._files], self._labels, self.facts.inputs, augment), rows)
 
+    def where(self, split: str, row: int) -> str:
+        return shown(self._files[int(self._rows[split][row])].path)
+
     # ---------------------------------------------------------------------------------------- reading
 
     def _readable(

@@ -90,6 +90,10 @@ class NamedImages(Dataset):
         images, labels = part if len(rows) == len(part.labels) else (part.images[rows], part.labels[rows])
         return MemoryImages(images, labels, self.facts.inputs, augment)
 
+    def where(self, split: str, row: int) -> str:
+        part = "test" if split == "test" else "train"
+        return say("picture {number} of the published '{part}' part", number=int(self._rows[split][row]), part=part)
+
     def _choose_rows(self, train: Tensor, test: Tensor) -> dict[str, Tensor]:
         """Hold out first, then limit: a longer run on more pictures is judged by the same ones."""
         settings = self.settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -79,6 +80,7 @@ class Table(Dataset):
             facts = facts.replace(source=table.source, licence=licence)
         features, more = encode(facts.inputs.columns, table)
         self._rows, self._features = rows, torch.from_numpy(features)
+        self._place = replace(table, columns=()).place
         if answers.quantities is None:
             self._targets = torch.from_numpy(answers.labels)
         else:
@@ -95,6 +97,9 @@ class Table(Dataset):
             assert isinstance(self.facts.inputs, TableInputs)
             return NoisyRows(features, targets, self.facts.inputs, self.settings.noise)
         return MemoryExamples(TableBatch, features, targets)
+
+    def where(self, split: str, row: int) -> str:
+        return self._place(int(self._rows[split][row]))
 
     def baseline(self, split: str) -> dict[str, float] | None:
         """Return what scikit-learn's linear model and forest score on a split, fitted on the same training rows."""

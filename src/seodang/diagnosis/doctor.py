@@ -116,7 +116,7 @@ class Examination:
         some = sample(data, "train")
         self.add(material.inputs_constant(some, data, self.story))
         self.add(material.inputs_not_normalised(some, data, self.story))
-        self.add(material.duplicates(some, data, self.story))
+        self.add(material.duplicates(data, self.story))
         if some.answers is None or task is None or task.answers not in ("classes", "quantities"):
             return
         if task.answers == "classes":

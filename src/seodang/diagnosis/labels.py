@@ -79,7 +79,7 @@ def label_noise(some: Sample, said: Votes, data: Dataset, story: Story) -> Findi
         return None
     order = (most - own).where(suspects, torch.tensor(-1.0)).argsort(descending=True)[: int(suspects.sum())].tolist()
     classes = data.facts.classes or tuple(map(str, range(said.shares.shape[1])))
-    named = [say("{where}: is '{given}', its neighbours say '{other}' ({share:.0%})", where=where(data, int(some.rows[place])),
+    named = [say("{where}: is '{given}', its neighbours say '{other}' ({share:.0%})", where=data.where("train", int(some.rows[place])),
                  given=classes[int(some.answers[place])], other=classes[int(other[place])], share=most[place].item())
              for place in order[:20]]  # fmt: skip
     smoothing = "smoothing" in story.recipe.task.settings or story.recipe.task.name == "classification"
@@ -100,14 +100,6 @@ def _orderly(said: Votes) -> float:
     cleaned = said.shares.argmax(1)
     again = torch.nn.functional.one_hot(cleaned[said.nearest], said.shares.shape[1]).float().mean(1).argmax(1)
     return (again == cleaned).float().mean().item()
-
-
-def where(data: Dataset, row: int) -> str:
-    """Return the file or row of a training example, as far as the data says it."""
-    name = getattr(data, "where", None)
-    if name is not None:
-        return str(name("train", row))
-    return say("{split}, row {row}", split="train", row=row)
 
 
 def accuracy(said: Votes, answers: Tensor) -> tuple[float, float]:

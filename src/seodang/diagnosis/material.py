@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple
 
 import torch
@@ -50,7 +51,7 @@ def sample(data: Dataset, split: str, most: int = MOST) -> Sample:
 def look_at(data: Dataset, story: Story) -> str:
     """Return the command that looks at the data: at the user's own, or at what a run makes of shipped data."""
     path = getattr(data.settings, "path", "")
-    return f"seodang check --data {path}" if path else show(story.run)
+    return f"seodang check --data {shlex.quote(path)}" if path else show(story.run)
 
 
 def inputs_constant(some: Sample, data: Dataset, story: Story) -> Finding | None:
@@ -103,18 +104,20 @@ def _named(data: Dataset, place: int) -> str:
     return str(place)
 
 
-def duplicates(some: Sample, data: Dataset, story: Story) -> Finding | None:
+def duplicates(data: Dataset, story: Story) -> Finding | None:
     """Find held-out examples that the network was trained on."""
     held_out = [name for name in ("test", "valid") if name in data.facts.sizes]
     known: dict[bytes, int] = {}
-    for place, key in enumerate(_keys(sample(data, "train", 20 * MOST).inputs)):
-        known.setdefault(key, place)
+    trained = sample(data, "train", 20 * MOST)
+    for row, key in zip(trained.rows.tolist(), _keys(trained.inputs), strict=True):
+        known.setdefault(key, row)
     total = min(20 * MOST, data.facts.sizes["train"])
     if len(known) < LEAST or len(known) < 0.5 * total:
         return None
     for split in held_out:
-        asked = _keys(sample(data, split, MOST).inputs)
-        shared = [place for place, key in enumerate(asked) if key in known]
+        some = sample(data, split)
+        asked = _keys(some.inputs)
+        shared = [(row, known[key]) for row, key in zip(some.rows.tolist(), asked, strict=True) if key in known]
         if len(shared) >= max(3, SHARED * len(asked)):
             change = "data.copies=together" if "copies" in type(data.settings).model_fields else ""
             return Finding(
@@ -124,7 +127,7 @@ def duplicates(some: Sample, data: Dataset, story: Story) -> Finding | None:
                 say("The score on '{split}' says how well these were remembered, not how well new ones are answered.", split=split),
                 retrain(story.run, change) if change else look_at(data, story),
                 {"shared": len(shared), "of": len(asked), "split": split},
-                examples=[say("{split}, row {row}", split=split, row=place) for place in shared[:10]])  # fmt: skip
+                examples=[f"{data.where(split, row)} = {data.where('train', twin)}" for row, twin in shared[:10]])  # fmt: skip
     return None
 
 

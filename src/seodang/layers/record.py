@@ -20,9 +20,10 @@ _active: ContextVar[tuple[Recording, list[str]] | None] = ContextVar("recording"
 
 
 @contextmanager
-def record(model: nn.Module) -> Iterator[Recording]:
-    """Keep what every sub-module of `model` returns, under its path ("" is the model), detached.
+def record(model: nn.Module, detach: bool = True) -> Iterator[Recording]:
+    """Keep what every sub-module of `model` returns, under its path ("" is the model), in the order they last ended.
 
+    Without `detach` the tensors themselves are kept, so that gradients can be taken with respect to them.
     A module called more than once keeps its last output. Works on the uncompiled module.
     """
     kept: Recording = {}
@@ -35,7 +36,8 @@ def record(model: nn.Module) -> Iterator[Recording]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             stack.pop()
             if isinstance(output, Tensor):
-                kept[path] = output.detach()
+                kept.pop(path, None)
+                kept[path] = output.detach() if detach else output
 
         return hook
 

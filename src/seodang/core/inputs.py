@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seodang.core.config import Config
+from seodang.core.language import say
 
 
 class ImageInputs(Config):
@@ -24,6 +25,15 @@ class ImageInputs(Config):
     width: int = Field(gt=0)
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: int = Field(0, ge=0)
+    """Pixels the shorter side of a picture file is scaled to before its middle is cut out; 0 = no more than needed is cut."""
+
+    @model_validator(mode="after")
+    def _enough_to_cut(self) -> Self:
+        if 0 < self.resize < max(self.height, self.width):
+            raise ValueError(say("resize={resize} leaves pictures too small to cut {height}×{width} pixels out of them",
+                                 resize=self.resize, height=self.height, width=self.width))  # fmt: skip
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:

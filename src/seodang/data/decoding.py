@@ -136,11 +136,12 @@ def is_cut_off(data: bytes, pixels: np.ndarray) -> bool:
     return end > 0 and not np.array_equal(filled, pixels)
 
 
-def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode(data: bytes, channels: int, size: tuple[int, int] | None = None, resize: int = 0) -> np.ndarray:
     """Return the pixels of a picture, uint8 (H, W, C), at `size` (height, width) if it is given.
 
     The whole file is decoded. The picture is turned as its EXIF entry says; transparency is laid on white; 16-bit
-    grey levels are scaled to 8. To change its size the shorter side is scaled and the longer one cut, at both ends alike.
+    grey levels are scaled to 8. To change its size the shorter side is scaled and the longer one cut, at both ends alike;
+    with `resize` the shorter side is scaled to that first, and `size` is cut out of the middle.
 
     Raises: Unreadable
     """
@@ -154,9 +155,21 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> n
         if plain is not image:
             image.close()  # a large one takes 200 MB
         plain = plain if plain.mode == mode else plain.convert(mode)
-        if size is not None and (plain.height, plain.width) != size:
+        if size is not None and resize:
+            plain = _middle(plain, size, resize)
+        elif size is not None and (plain.height, plain.width) != size:
             plain = ImageOps.fit(plain, (size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
+
+
+def _middle(image: Image.Image, size: tuple[int, int], shorter: int) -> Image.Image:
+    """Return the middle of a picture whose shorter side is scaled to `shorter`: torchvision's Resize and CenterCrop, to the pixel."""
+    scale = (shorter, shorter * image.height // image.width) if image.width <= image.height else (
+        shorter * image.width // image.height, shorter)  # fmt: skip
+    left, top = (round((have - want) / 2) for have, want in zip(scale, size[::-1], strict=True))
+    if scale != image.size:
+        image = image.resize(scale, Image.Resampling.BILINEAR)
+    return image.crop((left, top, left + size[1], top + size[0]))
 
 
 @contextmanager

@@ -143,7 +143,7 @@ def load_one(path: Path, inputs: ImageInputs) -> np.ndarray:
     Raises: DataError naming the file. Call it inside `strict_pillow`.
     """
     try:
-        return decode(read_picture(path), inputs.channels, (inputs.height, inputs.width))
+        return decode(read_picture(path), inputs.channels, (inputs.height, inputs.width), inputs.resize)
     except Unreadable as reason:
         raise DataError("{path}: {reason}.", path=shown(path), reason=reason) from None
 

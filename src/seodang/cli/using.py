@@ -91,11 +91,19 @@ def look(
     run: RunArgument,
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT …]", help=say(
         "What to look at: pictures, rows, sentences. Default: examples of the run's own data. The word steps writes a page of one "
-        "pass forward and backward, every number beside its formula."))] = None,
+        "pass forward and backward, every number beside its formula; layers, field, filters and embeddings show those."))] = None,
     given: Annotated[list[str] | None, typer.Option("--input", metavar="INPUT", help=say(
         "An input; with steps also test:3, the fourth example of that split."))] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="ANSWER", help=say(
         "With steps: the right answer for an input that brings none."))] = None,
+    layer: Annotated[str | None, typer.Option("--layer", metavar="PATH", help=say(
+        "With a picture, field, filters or embeddings: the layer, as look RUN layers names it."))] = None,
+    class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help=say(
+        "With a picture: the class to explain. Default: the likeliest."))] = None,
+    unit: Annotated[str | None, typer.Option("--unit", metavar="ROW,COLUMN", help=say(
+        "With field: the unit of the layer; channel,row,column for one channel alone."))] = None,
+    split: Annotated[str | None, typer.Option("--split", metavar="SPLIT", help=say(
+        "With filters or embeddings: whose pictures. Default: the held-out ones."))] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DIR", help=say(
         "Where the pictures go. Default: figures/ in the run."))] = None,
     plugin: Plugin = None,
@@ -106,6 +114,8 @@ def look(
     from seodang import api  # lazy: 1 s
 
     words = [*(inputs or []), *(given or []), *([f"target={target}"] if target is not None else [])]
+    named = {"layer": layer, "class": class_, "unit": unit, "split": split}
+    words += [f"{name}={value}" for name, value in named.items() if value is not None]
     if target is not None and words[0] != "steps":
         raise ConfigError("--target goes with steps: seodang look RUN steps --target ANSWER")
     pictures = api.look(expanded(run), *words, to=expanded(to) if to else None)

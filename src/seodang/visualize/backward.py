@@ -5,7 +5,7 @@ Rectifiers may be given another rule on the way back, wherever in the network th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from seodang.core.errors import ConfigError, nearest
 from seodang.layers.record import Recording, record
 from seodang.task.base import evaluating
 
@@ -109,3 +110,9 @@ def last_maps(model: nn.Module, kept: Recording) -> str | None:
         return None
     # Of several names for one tensor, that of the module that made it: the first in the order of ending.
     return next(path for path in found if kept[path] is kept[found[-1]])
+
+
+def no_maps(layer: str, known: Sequence[str]) -> ConfigError:
+    """Return what to say of a layer that is not there, or gives no maps; `known` are those that do."""
+    return ConfigError("layer={name}: is no layer of this network that gives maps.{suggestion} Layers: {known}.", name=layer,
+                       suggestion=nearest(layer, known), known=", ".join(known))  # fmt: skip

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seodang.core.errors import ConfigError, nearest
-from seodang.visualize.backward import class_gradient, forward, last_maps, map_layers
+from seodang.core.errors import ConfigError
+from seodang.visualize.backward import class_gradient, forward, last_maps, map_layers, no_maps
 
 
 def gradcam(
@@ -30,9 +30,7 @@ def gradcam(
                           "{height}×{width} pixels.", height=inputs.shape[-2], width=inputs.shape[-1])  # fmt: skip
     maps = made.kept.get(path)
     if maps is None or maps.ndim != 4:
-        known = map_layers(made.kept)
-        raise ConfigError("layer={name}: is no layer of this network that gives maps.{suggestion} Layers: {known}.", name=path,
-                          suggestion=nearest(path, known), known=", ".join(known))  # fmt: skip
+        raise no_maps(path, map_layers(made.kept))
     (gradient,) = torch.autograd.grad(made.logits[:, target].sum(), maps, allow_unused=True)
     if gradient is None:
         raise ConfigError("layer={name}: what it gives does not reach the answer.", name=path)

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from seodang.core.errors import RunError, SeodangError
-from seodang.core.inputs import Facts, TokenInputs, WorldInputs
+from seodang.core.errors import ConfigError, RunError, SeodangError
+from seodang.core.inputs import Facts, ImageInputs, TokenInputs, WorldInputs
 from seodang.core.language import say
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset, datasets, map_tensors
@@ -28,9 +28,11 @@ from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Bars, Figure
 from seodang.visualize.gradients import gradient_figures
 from seodang.visualize.inside import activation_figures
+from seodang.visualize.inside_page import write_page, write_pngs
 from seodang.visualize.sections import drawn, figure_of, sections, takes
 from seodang.visualize.stepping import STEPS, write_steps
 from seodang.visualize.tokens import text_figures
+from seodang.visualize.views import PICTURE, TITLES, VIEWS, picture_figures, read_words, view_figures
 
 MOST_CLASSES = 20
 EXAMPLES = 256
@@ -52,7 +54,8 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
     each: a picture's path, a row of a table, a text, the seed of an episode. A bundle has no `run`, so it needs inputs.
     The one word "boundary" writes the page of the decision boundary through the training, for two inputs; the one word
     "gradients" shows what flows through the layers, forward and back; the word "steps", with an input after
-    it or without, writes a page of one pass forward and backward (`stepping`).
+    it or without, writes a page of one pass forward and backward (`stepping`); the words "layers", "field", "filters" and
+    "embeddings" are those of `views`. Beside a picture ``layer=`` and ``class=`` choose what is explained.
 
     Raises: DataError if an input cannot be read; RunError for a bundle without inputs; SeodangError naming what could not be drawn, when the rest is written.
     """
@@ -63,12 +66,10 @@ def look(run: RunFolder | None, bundle: Looked, task: Task, inputs: Sequence[str
         return save_all(flow_figures(run, model, task), to)
     if list(inputs) == [BOUNDARY] and run is not None:
         return [boundary_file(run, model, task, to)]
+    if inputs and inputs[0] in VIEWS:
+        return write_view(inputs[0], run, model, task, inputs[1:], to)
     if inputs:
-        names = [f"input-{place + 1}-" for place in range(len(inputs))] if len(inputs) > 1 else ["input-"]
-        written = [
-            save_all(input_figures(model, task, text), to, name) for name, text in zip(names, inputs, strict=True)
-        ]
-        return [path for paths in written for path in paths]
+        return write_inputs(model, task, inputs, to)
     if run is None:
         raise RunError("A bundle brings no data: name what to look at, for example a picture.")
     data = datasets.make(run.recipe.data, None, run.recipe.seed)
@@ -92,6 +93,35 @@ def save_all(figures: Sequence[Figure], to: Path, prefix: str = "") -> list[Path
         name = prefix + (re.sub(r"[^\w.-]+", "-", figure.name).strip("-.") or type(figure).__name__.lower())
         taken[name] = taken.get(name, 0) + 1
         paths.append(save(figure, to, name if taken[name] == 1 else f"{name}-{taken[name]}"))
+    return paths
+
+
+def write_view(
+    word: str, run: RunFolder | None, model: nn.Module, task: Task, words: Sequence[str], to: Path
+) -> list[Path]:
+    """Write one view as SVG, as PNG and on a page; return the files, the page last."""
+    figures = view_figures(word, run, model, task, words)
+    drawings = save_all(figures, to)
+    return [*drawings, *write_pngs(figures, drawings), write_page(TITLES[word](), figures, to, word)]
+
+
+def write_inputs(model: nn.Module, task: Task, words: Sequence[str], to: Path) -> list[Path]:
+    """Write what the model makes of each input; of a picture also as PNG and on a page.
+
+    Raises: ConfigError if nothing but options is named.
+    """
+    inputs, options, paths = list(words), dict[str, str](), list[Path]()
+    if isinstance(task.facts.inputs, ImageInputs):
+        inputs, options = read_words(words, PICTURE, say("a picture"))
+        if not inputs:
+            raise ConfigError("{word}: goes with a picture: seodang look RUN PICTURE {word}", word=words[0])
+    for place, text in enumerate(inputs):
+        name = f"input-{place + 1}" if len(inputs) > 1 else "input"
+        figures = input_figures(model, task, text, options)
+        drawings = save_all(figures, to, name + "-")
+        paths += drawings
+        if isinstance(task.facts.inputs, ImageInputs):
+            paths += [*write_pngs(figures, drawings), write_page(text.rpartition("/")[2], figures, to, name)]
     return paths
 
 
@@ -138,8 +168,8 @@ def working_figures(model: nn.Module, task: Task, data: Dataset) -> list[Figure]
     return activation_health_figures(model, inputs.to(device)) if takes(model, task, inputs) else []
 
 
-def input_figures(model: nn.Module, task: Task, text: str) -> list[Figure]:
-    """Return what the model makes of one input."""
+def input_figures(model: nn.Module, task: Task, text: str, options: dict[str, str]) -> list[Figure]:
+    """Return what the model makes of one input; `options` say what of a picture is explained."""
     facts = task.facts
     made = [figure_of(picture) for picture in task.pictures_of(model, text)]
     if isinstance(facts.inputs, TokenInputs):
@@ -153,6 +183,8 @@ def input_figures(model: nn.Module, task: Task, text: str) -> list[Figure]:
         shown.append(class_chances(model, example, facts))
     if takes(model, task, example):
         shown += activation_figures(model, example, facts)
+        if isinstance(facts.inputs, ImageInputs):
+            shown += picture_figures(model, task, example, options)
     return [*shown, *made]
 
 

@@ -65,4 +65,6 @@ def occlusion(
     for (top, left), probability in zip(places, probabilities.tolist(), strict=True):
         total[top : top + square, left : left + square] += whole - probability
         count[top : top + square, left : left + square] += 1
-    return Occlusion(whole, probabilities.view(len(tops), len(lefts)), tops, lefts, (square, square), total / count.clamp(min=1))
+    return Occlusion(
+        whole, probabilities.view(len(tops), len(lefts)), tops, lefts, (square, square), total / count.clamp(min=1)
+    )

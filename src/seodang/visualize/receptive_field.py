@@ -22,15 +22,16 @@ from seodang.visualize.backward import forward
 
 Places = NDArray[np.int64]
 
-POINTWISE = frozenset(
+_POINTWISE = (
     "relu relu_ relu6 relu6_ leaky_relu leaky_relu_ prelu elu elu_ selu selu_ celu gelu silu mish hardswish hardsigmoid hardtanh "
     "softplus softsign sigmoid sigmoid_ tanh tanh_ logsigmoid tanhshrink softshrink hardshrink threshold clamp clamp_ "
     "batch_norm local_response_norm group_norm instance_norm dropout dropout_ dropout2d feature_dropout alpha_dropout "
     "add add_ __add__ __radd__ __iadd__ sub sub_ __sub__ __rsub__ rsub mul mul_ __mul__ __rmul__ __imul__ div div_ truediv "
     "__truediv__ __rtruediv__ neg __neg__ square sqrt exp log abs pow __pow__ maximum minimum cat concat concatenate where "
-    "contiguous to float double half bfloat16 type detach clone softmax log_softmax chunk split __getitem__ view view_as "
-    "reshape channel_shuffle native_channel_shuffle requires_grad_".split()
-)  # fmt: skip
+    "contiguous to float double half bfloat16 type detach clone chunk split __getitem__ view view_as "
+    "reshape channel_shuffle native_channel_shuffle requires_grad_"
+)
+POINTWISE = frozenset(_POINTWISE.split())
 """Operations that leave every place where it is, by the names PyTorch calls them. Statistics over places, which group
 and instance normalisation divide by, are not counted as seeing."""
 
@@ -125,7 +126,9 @@ class FieldsOf(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for output in made if isinstance(made, (tuple, list)) else (made,):
-            given = [self.fields[id(item)] for item in _tensors((*args, *(kwargs or {}).values())) if id(item) in self.fields]
+            given = [
+                self.fields[id(item)] for item in _tensors((*args, *(kwargs or {}).values())) if id(item) in self.fields
+            ]
             if isinstance(output, Tensor) and output.ndim == 4 and given and id(output) not in self.fields:
                 self._keep(func, output, given, args, kwargs or {})
         return made
@@ -139,7 +142,9 @@ class FieldsOf(TorchFunctionMode):
             field = Field(windowed(given[0].rows, height, *rows), windowed(given[0].columns, width, *columns))
         elif name.startswith("adaptive_") and name.endswith("pool2d"):
             field = Field(divided(given[0].rows, height), divided(given[0].columns, width))
-        elif name in POINTWISE and all((len(item.rows.low), len(item.columns.low)) == (height, width) for item in given):
+        elif name in POINTWISE and all(
+            (len(item.rows.low), len(item.columns.low)) == (height, width) for item in given
+        ):
             field = Field(joined([item.rows for item in given]), joined([item.columns for item in given]))
         if field is None:
             self.unknown[name] = None
@@ -165,13 +170,21 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _windows(kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> tuple[Window, Window]:
     """Return kernel, stride, padding and dilation along rows and along columns."""
-    sides = zip(_pair(kernel), _pair(kernel if stride is None else stride), _pair(padding), _pair(dilation), strict=True)
+    sides = zip(
+        _pair(kernel), _pair(kernel if stride is None else stride), _pair(padding), _pair(dilation), strict=True
+    )
     rows, columns = sides
     return rows, columns
 
 
 def _convolution(
-    input: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> tuple[Window, Window]:
     kernel = weight.shape[-2:]
     if isinstance(padding, str):

@@ -31,7 +31,9 @@ def stack(kernels: tuple[int, ...], channels: int) -> Stack:
     arXiv:1409.1556, sec. 2.3.
     """
     with torch.device("meta"):
-        layers = nn.Sequential(*(nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False) for kernel in kernels))
+        layers = nn.Sequential(
+            *(nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False) for kernel in kernels)
+        )
         side = sum(kernels)
         fields = receptive_fields(layers, torch.zeros(1, channels, side, side))
     size = fields.layers[str(len(kernels) - 1)].rows.size
@@ -47,8 +49,18 @@ def stacked_figure(channels: int) -> Table:
         found = stack(kernels, channels)
         written = " + ".join(f"{kernel}×{kernel}" for kernel in kernels)
         seen = f"{found.side}×{found.side}"
-        rows.append((written, seen, f"{found.parameters:,}", f"{found.parameters // channels**2} · C²", str(len(kernels))))
-        values.append((written, float(found.side), float(found.parameters), float(found.parameters // channels**2), float(len(kernels))))
+        rows.append(
+            (written, seen, f"{found.parameters:,}", f"{found.parameters // channels**2} · C²", str(len(kernels)))
+        )
+        values.append(
+            (
+                written,
+                float(found.side),
+                float(found.parameters),
+                float(found.parameters // channels**2),
+                float(len(kernels)),
+            )
+        )
     columns = (Column(say("convolutions")), Column(say("sees"), number=True), Column(say("parameters"), number=True, bar=True),
                Column(say("for C channels"), number=True), Column(say("rectifiers"), number=True))  # fmt: skip
     return Table(

@@ -180,6 +180,22 @@ def gpt(name: str, illness: str | None, lr: float, **train: Any) -> Case:
     }, {})  # fmt: skip
 
 
+def gan(
+    name: str,
+    illness: str | None,
+    lr: float,
+    beta: float,
+    generator: list[int],
+    discriminator: list[int],
+    epochs: int = 8,
+) -> Case:
+    return Case(name, illness, {
+        "name": name, "data": "digits", "task": {"name": "gan", "judge": None, "samples": 200},
+        "model": {"name": "dcgan", "latent_dim": 8, "generator_channels": generator, "discriminator_channels": discriminator},
+        "optimizer": {"name": "adam", "lr": lr, "betas": [beta, 0.999]},
+        "train": {"epochs": epochs, "batch_size": 64, "threads": 1, "log_every": 10, "evaluate_every": 20}}, {})  # fmt: skip
+
+
 PLANTED = [
     made("deep-sigmoid", "vanishing-gradients", {"hidden_sizes": DEEP, "activation": "sigmoid", "init": "xavier"},
          optimizer={"name": "sgd", "lr": 0.1}),
@@ -219,6 +235,11 @@ PLANTED = [
     Case("vae-of-huge-beta", "posterior-collapse", {
         "name": "vae", "model": {"name": "vae", "latent_dim": 8, "hidden_sizes": [64]}, "data": "digits", "task": {"name": "vae", "beta": 100.0},
         "optimizer": {"name": "adam", "lr": 0.003}, "train": {"epochs": 6, "batch_size": 64, "log_every": 5, "threads": 1}}, {}),
+    gan("gan-generator-of-one-channel", "discriminator-wins", 0.002, 0.9, [1, 1], [64, 128]),
+    gan("gan-rate-times-100", "mode-collapse", 0.1, 0.9, [32, 16], [2]),
+    made("no-warm-up", "rate-too-high", {"hidden_sizes": [64, 64, 64]}, optimizer={"lr": 0.2, "schedule": "cosine"}),
+    made("quantity-diverging-slowly", "divergence", {"name": "linear", "hidden_sizes": []}, {"kind": "quantity"}, {"name": "sgd", "lr": 1.02},
+         task="regression", epochs=3),
     shipped("agent-that-does-not-learn", "return-not-rising", "cartpole-dqn", **{
         "optimizer.lr": 1e-9, "train.steps": 400, "train.evaluate_every": 100, "data.valid": 10}),
 ]  # fmt: skip
@@ -244,6 +265,7 @@ HEALTHY = [
     made("quantity", None, {"hidden_sizes": [64, 64]}, {"kind": "quantity"}, task="regression", epochs=30),
     made("spirals", None, {"hidden_sizes": [64, 64]}, {"kind": "spirals"}, optimizer={"lr": 0.01}, epochs=30),
     gpt("gpt", None, 0.003),
+    gan("gan", None, 0.001, 0.5, [32, 16], [16, 32], epochs=12),
     Case("vae", None, {
         "name": "vae", "model": {"name": "vae", "latent_dim": 8, "hidden_sizes": [64]}, "data": "digits", "task": "vae",
         "optimizer": {"name": "adam", "lr": 0.003}, "train": {"epochs": 6, "batch_size": 64, "log_every": 5, "threads": 1}}, {}),

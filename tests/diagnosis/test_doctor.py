@@ -16,7 +16,9 @@ from seodang.cli.command import MISTAKE
 from seodang.cli.commands import app
 from seodang.core.events import Event, Found, Stepped
 from seodang.core.run import RunFolder
+from seodang.diagnosis.course import discriminator_wins, mode_collapse
 from seodang.diagnosis.finding import titles
+from seodang.diagnosis.story import Story
 from seodang.training.assemble import assemble
 from seodang.training.resolve import read_recipe
 from tests.diagnosis.clinic import HEALTHY, PLANTED, Case, examined, made
@@ -76,6 +78,43 @@ def test_the_suspects_among_labels_are_the_flipped_ones(tmp_path: Path) -> None:
     named = [int(text.split("row ")[1].split(":")[0]) for text in finding.examples]
     assert len(named) == 20
     assert sum(bool(flipped[row]) for row in named) >= 19
+
+
+def test_a_leap_before_the_weights_settle_is_told_from_a_rate_that_stays_too_high(tmp_path: Path) -> None:
+    diagnosis, run = examined(planted("no-warm-up"), tmp_path)
+    finding = next(item for item in diagnosis.findings if item.illness == "rate-too-high")
+    assert finding.command.endswith("optimizer.warmup=0.1")
+    assert finding.numbers["highest"] > 5 * finding.numbers["first"]
+    assert not [event for event in run.events if event["event"] == "failed"]
+
+
+def test_a_divergence_is_seen_before_numbers_overflow(tmp_path: Path) -> None:
+    diagnosis, run = examined(planted("quantity-diverging-slowly"), tmp_path)
+    finding = next(item for item in diagnosis.findings if item.illness == "divergence")
+    assert 100 < finding.numbers["last"] / finding.numbers["first"] < float("inf")
+    assert [event["illness"] for event in run.events if event["event"] == "found"]
+    assert not [event for event in run.events if event["event"] == "failed"]
+
+
+def test_networks_that_play_are_judged_by_three_evaluations(tmp_path: Path) -> None:
+    def found(*scores: dict[str, float]) -> set[str]:
+        told = [
+            {"event": "evaluated", "step": 10 * (place + 1), "split": "test", "scores": item}
+            for place, item in enumerate(scores)
+        ]
+        story = Story(recipe, "run", told)
+        return {rule(story).illness for rule in (discriminator_wins, mode_collapse) if rule(story)}  # type: ignore[union-attr]
+
+    recipe, _ = read_recipe(planted("gan-rate-times-100").recipe)
+    right, beaten = ({"real_accuracy": share, "fake_accuracy": 1.0, "diversity": 0.8} for share in (1.0, 0.7))
+    assert found(beaten, right, right, right) == {"discriminator-wins"}
+    assert found(right, right, beaten, right) == set()
+    one, many = ({"largest_share": share, "diversity": 0.8} for share in (0.9, 0.2))
+    assert found(many, one, one, one) == {"mode-collapse"}
+    assert found(one, one, one, many) == set()
+    rising, still = [[{"diversity": share} for share in shares] for shares in ([0.01, 0.05, 0.1], [0.1, 0.1, 0.1])]
+    assert found(*rising) == set()
+    assert found(*still) == {"mode-collapse"}
 
 
 def test_the_onset_of_over_fitting_is_where_the_held_out_loss_was_least(tmp_path: Path) -> None:

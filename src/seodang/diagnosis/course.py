@@ -5,14 +5,16 @@ from __future__ import annotations
 from statistics import fmean
 
 from seodang.core.language import say
-from seodang.diagnosis.finding import Finding, retrain, show
+from seodang.diagnosis.finding import Finding, retrain, short, show
 from seodang.diagnosis.rates import LEAST_POINTS, rate_too_high
-from seodang.diagnosis.story import Story
+from seodang.diagnosis.story import Scored, Story, mean
 
 RISE = 0.15
 """Share by which the held-out loss must have risen above its least to count: half of that is seen in sound runs."""
 RISE_OF_FIRST = 0.04
 """The same as a share of the loss before training, so that a rise from 0.05 to 0.06 is none."""
+FELL = 0.9
+"""Share of the loss before training to which the training loss must have fallen: without that nothing was fitted."""
 APART = 0.6
 """Share of the held-out loss below which the training loss is when a network knows its examples by heart."""
 BY_HEART = 0.05
@@ -27,6 +29,14 @@ FALL_OF_RATE = 5.0
 """Times by which the rate fell where the plateau begins."""
 UNLEARNED = 0.15
 """Share of the first loss above which there was still something to learn."""
+ALIKE = 0.15
+"""Variance of drawn pictures over that of real ones below which a generator draws one thing: sound ones end between 0.7 and 1.1."""
+RISING = 2.0
+"""Times by which that grew over three evaluations from which the generator is still finding out how to draw."""
+SWAYS = 3
+"""Evaluations in a row that must show that one of two networks has lost."""
+CALM = 0.6
+"""First beta of Adam that suits two networks. Source: Radford, Metz & Chintala 2016, arXiv:1511.06434, sec. 4: 0.5."""
 COLLAPSED = 1.0
 """Nats of divergence from the prior, over all latents, below which a picture is hardly told by them. Source: Bowman et al. 2016,
 "Generating sentences from a continuous space", arXiv:1511.06349, sec. 3.1; Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, sec. 5.3."""
@@ -48,7 +58,7 @@ def over_fitting(story: Story) -> Finding | None:
     place = min(range(len(curve)), key=lambda index: curve[index][1])
     onset, least = curve[place]
     late = curve[place + 1 :]
-    if story.last is None or rate_too_high(story):
+    if story.last is None or story.last > FELL * story.first or rate_too_high(story):
         return None
     end = fmean(value for _, value in (late[-max(2, len(late) // 3) :] if len(late) > 1 else curve[-2:]))
     rose = len(late) > 1 and end - least >= max(RISE * least, RISE_OF_FIRST * story.first) and story.last <= APART * end
@@ -130,41 +140,56 @@ def posterior_collapse(story: Story) -> Finding | None:
         "posterior-collapse",
         say("The latents say {value:.3g} nats about a picture, at update {step:,}.", value=curve[-1][1], step=curve[-1][0]),
         say("Every picture is encoded alike: the decoder has learned to draw without looking at the latents."),
-        retrain(story.run, f"task.beta={short_beta(story):g}"), {"kl": curve[-1][1]})  # fmt: skip
+        retrain(story.run, f"task.beta={_less(story):g}"), {"kl": curve[-1][1]})  # fmt: skip
 
 
-def short_beta(story: Story) -> float:
+def _less(story: Story) -> float:
+    """Return a weight of the divergence that lets the latents say more."""
     beta = float(story.recipe.task.settings.get("beta", 1.0))
     return 1.0 if beta > 1 else beta / 4
 
 
 def discriminator_wins(story: Story) -> Finding | None:
     """Find a discriminator that is right about everything, so that its gradient teaches the generator nothing."""
-    known = [item for item in story.scored if item.step > 0 and {"real_accuracy", "fake_accuracy"} <= set(item.scores)]
-    if not known:
+    known = _newest(story, "real_accuracy", "fake_accuracy")
+    if not known or any(min(item.scores["real_accuracy"], item.scores["fake_accuracy"]) < CERTAIN for item in known):
         return None
     scores = known[-1].scores
-    if min(scores["real_accuracy"], scores["fake_accuracy"]) < CERTAIN:
-        return None
+    calmer = ["optimizer.betas=[0.5, 0.999]"] if story.optimizer.get("betas", (0.5,))[0] > CALM else []
     return Finding(
         "discriminator-wins",
         say("At update {step:,} the discriminator is right about {real:.1%} of real and {fake:.1%} of drawn pictures.",
             step=known[-1].step, real=scores["real_accuracy"], fake=scores["fake_accuracy"]),
         say("A discriminator that is always right gives the generator no direction."),
-        retrain(story.run, f"optimizer.lr={story.recipe_rate / 4:.3g}", "optimizer.betas=[0.5, 0.999]"),
-        {"real": scores["real_accuracy"], "fake": scores["fake_accuracy"]}, known[-1].step)  # fmt: skip
+        retrain(story.run, f"optimizer.lr={short(story.recipe_rate / 4)}", *calmer),
+        {"real": scores["real_accuracy"], "fake": scores["fake_accuracy"]}, known[0].step)  # fmt: skip
 
 
 def mode_collapse(story: Story) -> Finding | None:
-    """Find a generator that draws one thing."""
-    known = [item for item in story.scored if item.step > 0 and "largest_share" in item.scores]
-    if not known or not known[-1].scores["largest_share"] > ONE_CLASS:
+    """Find a generator that draws one thing: by the classes a judge sees in it, or by how little its pictures differ.
+
+    Source: Goodfellow 2016, "NIPS 2016 tutorial: generative adversarial networks", arXiv:1701.00160, sec. 5.1.1.
+    """
+    judged, drawn = _newest(story, "largest_share"), _newest(story, "diversity")
+    share = min((item.scores["largest_share"] for item in judged), default=0.0)
+    alike = mean(item.scores["diversity"] for item in drawn)
+    if share > ONE_CLASS:
+        step, evidence = judged[-1].step, say("{share:.0%} of the drawn pictures are of one class.", share=share)
+    elif alike is not None and alike < ALIKE and drawn[-1].scores["diversity"] <= RISING * drawn[0].scores["diversity"]:
+        step = drawn[-1].step
+        evidence = say("The drawn pictures differ from each other by {share:.1%} of what real ones do (variance of the pixels).",
+                       share=alike)  # fmt: skip
+    else:
         return None
-    share = known[-1].scores["largest_share"]
+    calmer = f"optimizer.lr={short(story.recipe_rate / 10)}"
     return Finding(
-        "mode-collapse", say("{share:.0%} of the drawn pictures are of one class.", share=share),
-        say("The generator has found one thing that passes, and draws nothing else."),
-        retrain(story.run, f"optimizer.lr={story.recipe_rate / 2:.3g}"), {"largest_share": share}, known[-1].step)  # fmt: skip
+        "mode-collapse", evidence, say("The generator has found one thing that passes, and draws nothing else."),
+        retrain(story.run, calmer), {"largest_share": share, "diversity": alike}, step)  # fmt: skip
+
+
+def _newest(story: Story, *names: str) -> list[Scored]:
+    """Return the last three evaluations with these scores: what two networks do to each other sways from one to the next."""
+    return [item for item in story.scored if item.step > 0 and set(names) <= set(item.scores)][-SWAYS:]
 
 
 def not_learning_to_act(story: Story) -> Finding | None:
@@ -180,7 +205,7 @@ def not_learning_to_act(story: Story) -> Finding | None:
         say("The mean return was {first:.4g} before training; the best of {count} evaluations since is {best:.4g}.", first=first,
             count=len(curve) - 1, best=best),
         say("The agent acts no better than it did by chance: it explores too little, or its values do not settle."),
-        retrain(story.run, f"optimizer.lr={story.recipe_rate / 4:.3g}") if _large(story) else show(story.run),
+        retrain(story.run, f"optimizer.lr={short(story.recipe_rate / 4)}") if _large(story) else show(story.run),
         {"first": first, "best": best})  # fmt: skip
 
 

@@ -24,10 +24,11 @@ Rule = Callable[[Story], Finding | None]
 
 AT_ONCE: tuple[Rule, ...] = (rates.rate_too_high, rates.diverged)
 LATER: tuple[Rule, ...] = (
-    rates.clip_too_small, rates.momentum_too_high, course.over_fitting, course.discriminator_wins, course.mode_collapse,
-    course.posterior_collapse,
+    rates.clip_too_small, rates.momentum_too_high, course.over_fitting, course.posterior_collapse,
 )  # fmt: skip
-AT_HALF: tuple[Rule, ...] = (rates.loss_not_moving, rates.rate_too_low)
+AT_HALF: tuple[Rule, ...] = (
+    rates.loss_not_moving, rates.rate_too_low, course.discriminator_wins, course.mode_collapse,
+)  # fmt: skip
 
 
 class Watch:

@@ -42,10 +42,10 @@ NOISY = 0.35
 def diverged(story: Story) -> Finding | None:
     """Find a loss that ended above where it began, or numbers that were no longer finite."""
     if story.failed is not None and ("NaN" in str(story.failed.get("reason")) or _not_finite(story)):
-        step = story.failed["step"]
+        step, reason = story.failed["step"], str(story.failed.get("reason", ""))
         return Finding(
             "divergence", say("At update {step:,} training ended on numbers that are not finite. {reason}", step=step,
-                              reason=story.failed.get("reason", "")),
+                              reason=reason.partition(". ")[0].removesuffix(".") + "."),
             say("The updates grew from one to the next until the numbers overflowed; the rate is the usual cause."),
             retrain(story.run, f"optimizer.lr={short(story.recipe_rate / 10)}"), {"step": step}, step)  # fmt: skip
     first, last = story.first, story.last

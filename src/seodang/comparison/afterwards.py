@@ -14,11 +14,11 @@ from typing import Any
 from seodang.comparison.ladder import Afterwards
 from seodang.comparison.plan import Plan, finished
 from seodang.comparison.results import plus_minus
-from seodang.comparison.statistics import mean_of
 from seodang.core.errors import ConfigError
 from seodang.core.files import write
 from seodang.core.language import say
 from seodang.core.run import RunFolder
+from seodang.core.statistics import mean_of
 from seodang.core.strict import LARGE_BYTES, parse_json, read_regular
 from seodang.visualize.history import split_name
 

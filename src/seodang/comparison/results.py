@@ -9,9 +9,9 @@ from typing import Any
 
 from seodang.comparison.plan import Plan, PlannedRun, finished
 from seodang.comparison.running import Outcome
-from seodang.comparison.statistics import LEVEL, Difference, mean_of, paired
 from seodang.core.language import say
 from seodang.core.run import RunFolder
+from seodang.core.statistics import LEVEL, Difference, mean_of, paired
 from seodang.visualize.history import score_text, split_name
 from seodang.visualize.scale import duration
 

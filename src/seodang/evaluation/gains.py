@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from seodang.core.statistics import LEVEL
+
 RESAMPLES = 2_000
-LEVEL = 0.95
 
 Numbers = NDArray[np.float64]
 

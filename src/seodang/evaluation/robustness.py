@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts, ImageInputs, TableInputs, VectorInputs
+from seodang.core.statistics import mean_of
 from seodang.data.dataset import Batch, generator
 from seodang.data.images import statistics
 from seodang.evaluation.judging import Bench, Wanted
@@ -85,9 +86,8 @@ def checked(levels: Sequence[float], repeats: int) -> list[float]:
 
 
 def _point(level: float, values: list[float]) -> dict[str, Any]:
-    held = torch.tensor(values, dtype=torch.float64)
-    error = (held.std() / math.sqrt(len(values))).item() if len(values) > 1 else None
-    return {"level": level, "mean": held.mean().item(), "standard_error": error, "values": values}
+    _, mean, error = mean_of(values)
+    return {"level": level, "mean": mean, "standard_error": error, "values": values}
 
 
 def _scored(

@@ -1,4 +1,4 @@
-"""Means over seeds, and whether a difference between two variants is more than the luck of the seed."""
+"""Means of repeated measurements with their standard errors, and whether a paired difference is more than luck."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 LEVEL = 0.95
-"""Confidence of all statements about one comparison together."""
+"""Confidence of every interval; of a comparison, of all its statements together."""
 
 
 class Mean(NamedTuple):
-    """A mean over seeds and its standard error; None where there is nothing to estimate it from."""
+    """A mean over seeds or other repetitions, and its standard error; None where there is nothing to estimate it from."""
 
     seeds: int
     mean: float | None

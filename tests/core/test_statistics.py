@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seodang.comparison.statistics import mean_of, paired, t_quantile
+from seodang.core.statistics import mean_of, paired, t_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 10, 29, 100])

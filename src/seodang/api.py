@@ -130,7 +130,7 @@ def resume(
     recipe = folder.recipe
     if not in_process_group() and wanted_devices(recipe.train) > 1:
         return _launched(folder, wanted_devices(recipe.train), plugin, allow_drift)
-    return _fit(assemble(recipe), folder, listeners, [], newest_good, allow_drift)
+    return _fit(assemble(recipe, begun=bool(folder.checkpoints)), folder, listeners, [], newest_good, allow_drift)
 
 
 def evaluate(
@@ -194,7 +194,8 @@ def predict(
     stream: Callable[[str], object] | None = None,
     **options: Any,
 ) -> list[Prediction]:
-    """Answer about each input (a file, a sentence, a row) with the best model of a run, or with a bundle; with several, averaged.
+    """Answer about each input (a file, a sentence, a row) with the best model of a run, a bundle, an exported file or published
+    weights (resnet50.imagenet); with several runs, averaged.
 
     `stream` is called with each piece of an answer that is written bit by bit; `options` are the task's own.
 
@@ -248,7 +249,8 @@ def doctor(run: str | Path | RunFolder, *, page: bool = False, plugin: str | Pat
 
 
 def export(run: str | Path | RunFolder, to: str = "safetensors", path: str | Path | None = None) -> Path:
-    """Write the best model of a run for use elsewhere: ``safetensors`` (a bundle), ``onnx`` or ``torch``."""
+    """Write the best model of a run for use elsewhere: ``safetensors`` (a bundle), ``onnx``, ``torch``; or weights under the
+    names of ``torchvision``, ``timm`` or ``huggingface``."""
     from seodang.deploy.export import export as write_export  # lazy: 1 s
 
     bundle, _ = open_bundle(run)
@@ -283,17 +285,20 @@ def open_run(run: str | Path | RunFolder) -> Run:
 
 
 def open_bundle(where: str | Path | RunFolder) -> tuple[Bundle, Any]:
-    """Return the bundle of a run (its best), a checkpoint or a bundle folder, and its task.
+    """Return the bundle of a run (its best), a checkpoint, a bundle, an exported file or published weights, and its task.
 
     The task of a run or checkpoint also has what it kept in training (a film, a target network).
     """
-    from seodang.models.bundle import SETTINGS, Bundle, equip  # lazy: 1 s
+    from seodang.deploy.opening import read_bundle  # lazy: 1 s
+    from seodang.models.bundle import equip
     from seodang.task.base import tasks
     from seodang.training.checkpoint import STATE, Checkpoint
 
     path = where.path if isinstance(where, RunFolder) else Path(where)
-    run = None if (path / SETTINGS).is_file() else open_run(path)
-    bundle = run.bundle() if run else Bundle.read(path)
+    found = read_bundle(path)
+    run = open_run(path) if found is None else None
+    bundle = run.bundle() if run else found
+    assert bundle
     facts = bundle.record.facts
     task = tasks.make(bundle.record.task, facts.known(), facts)
     equip(task)

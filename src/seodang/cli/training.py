@@ -28,6 +28,7 @@ from seodang.cli.command import (
 )
 from seodang.cli.display import byte_count, duration, score, write_json
 from seodang.cli.layout import columns, screen_width, wrapped
+from seodang.cli.settings import toml_value
 from seodang.core.language import say, translated
 from seodang.core.places import expanded
 
@@ -45,6 +46,8 @@ def train(
     data: Data = None,
     run: Annotated[str | None, typer.Option("--run", metavar="DIR", help=say(
         "The folder of the run; it must not exist yet. Default: a new one below runs/."))] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="RUN", help=say(
+        "Begin with the weights of a run, a checkpoint, a bundle, or published ones (resnet18.imagenet), under a new head."))] = None,
     plugin: Plugin = None,
     download: Download = False,
     quiet: Quiet = False,
@@ -55,7 +58,11 @@ def train(
     from seodang import api  # lazy: 0.1 s
     from seodang.core.run import new_run_path
 
+    if start is not None:
+        settings = [*(settings or []), f"train.start={toml_value(start)}"]
     with environment(DOWNLOAD, "1" if download else None):
+        for address in (recipe, start):
+            _fetch(address)
         resolved, notes = api.read_recipe(recipe, data, settings or [])
         path = expanded(run) if run else None if api.in_process_group() else new_run_path(resolved.name)
         heading = [*notes, say("Run: {path}", path=path)]
@@ -64,7 +71,27 @@ def train(
             finished = api.train(
                 recipe, data=data, run=path, plugin=plugin, overrides=settings or [], listeners=[console]
             )
-            _conclude(finished, console, machine)
+            _conclude(finished, console, machine, _picked(notes))
+
+
+def _fetch(address: str | None) -> None:
+    """Make a bundle of published weights that are asked for by their address, once; they are fetched if the user agrees."""
+    if address is None or "." not in address or expanded(address).exists():
+        return
+    from seodang.cli.using import official_file  # lazy: 1 s
+    from seodang.deploy.importing import import_weights
+    from seodang.models.published import PUBLISHED
+    from seodang.training.transfer import bundle_folder
+
+    if address in PUBLISHED and not (folder := bundle_folder(address)).exists():
+        import_weights(official_file(address), address, folder, {})
+
+
+def _picked(notes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what was picked from the data, for programs."""
+    return [
+        {"setting": note.setting, "value": note.value, "why": note.why} for note in notes if hasattr(note, "setting")
+    ]
 
 
 def resume(
@@ -128,11 +155,11 @@ def _stream(machine: bool) -> TextIO:
 # ----------------------------------------------------------------------------------------------- the end
 
 
-def _conclude(run: Run, console: Console, machine: bool) -> None:
+def _conclude(run: Run, console: Console, machine: bool, picked: Sequence[Any] = ()) -> None:
     """Say how the run ended; exit with the code of the signal that ended it, if one did."""
     told = not console.started  # by the processes of a launched training; or this is one of them, and not the first
     if machine:
-        write_json(summary(run))
+        write_json({**summary(run), **({"picked": list(picked)} if picked else {})})
     elif not told:
         stream = console.stream
         for line in finished_lines(run) if run.result else stopped_lines(run, console.step):

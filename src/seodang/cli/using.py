@@ -16,7 +16,17 @@ from seodang.core.language import say
 from seodang.core.places import expanded
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run."))]
-ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help=say("Folder of a run, a checkpoint or a bundle."))]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help=say(
+            "Folder of a run, a checkpoint or a bundle, an exported file (.onnx, .pt2), or published weights: resnet50.imagenet."
+        ),
+    ),
+]
+Download = Annotated[bool, typer.Option("--download", help=say(
+    "Fetch weights that are missing from their publisher without asking."))]  # fmt: skip
 
 
 def predict(
@@ -33,6 +43,7 @@ def predict(
         "Text: choose among the most probable tokens that together have probability P."))] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help=say("Decides what is drawn by chance."))] = None,
     plugin: Plugin = None,
+    download: Download = False,
     machine: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -45,7 +56,8 @@ def predict(
     options |= {name: value for name, value in given.items() if value is not None}
     stream = _Stream(words[0] if words else "") if len(words) < 2 and not machine else None
     runs = [expanded(name) for name in (run, *more)]
-    answers = api.predict(runs if more else runs[0], *words, stream=stream, **options)
+    with environment(DOWNLOAD, "1" if download else None):
+        answers = api.predict(runs if more else runs[0], *words, stream=stream, **options)
     if stream and stream.used:
         print()
         return
@@ -127,8 +139,9 @@ def look(
 
 def export(
     run: ModelArgument,
-    to: Annotated[Literal["safetensors", "onnx", "torch"], typer.Option("--to", metavar="FORMAT", help=say(
-        "safetensors (a bundle), onnx, or torch (torch.export)."))],
+    to: Annotated[Literal["safetensors", "onnx", "torch", "torchvision", "timm", "huggingface"], typer.Option(
+        "--to", metavar="FORMAT", help=say(
+        "safetensors (a bundle), onnx, or torch (torch.export); torchvision, timm or huggingface: weights under their names."))],
     path: Annotated[str | None, typer.Option("--path", metavar="PATH", help=say(
         "Where to write. Default: export/FORMAT in the run."))] = None,
     plugin: Plugin = None,
@@ -139,18 +152,29 @@ def export(
     from seodang import api  # lazy: 1 s
 
     written = api.export(expanded(run), to, expanded(path) if path else None)
-    write_json({"run": run, "format": to, "path": str(written)}) if machine else print(written)
+    if machine:
+        write_json({"run": run, "format": to, "path": str(written)})
+        return
+    from seodang.deploy.export import told
+
+    write_lines([str(written), *filter(None, [told(written)])])
+
+
+def official_file(address: str) -> Path:
+    """Return where the official file of published weights is; it is fetched if it is missing and the user agrees."""
+    from seodang.data.download import Official, find_path  # lazy: 1 s
+    from seodang.models.published import PUBLISHED
+
+    official = PUBLISHED[address]
+    return find_path(address, Official(official.name, official.url, official.most_bytes, official.sha256))
 
 
 def _weights(file: str, name: str) -> tuple[Path, str]:
     """Return where the weights are and what they belong to: a file and a name, or what an address stands for."""
-    from seodang.data.download import Official, find_path  # lazy: 1 s
-    from seodang.models.published import PUBLISHED
+    from seodang.models.published import PUBLISHED  # lazy: 1 s
 
     if file in PUBLISHED and not expanded(file).exists():
-        official = PUBLISHED[file]
-        wanted = Official(official.name, official.url, official.most_bytes, official.sha256)
-        return find_path(file, wanted), name or file
+        return official_file(file), name or file
     if not name:
         raise ConfigError("Say which model the weights belong to: --as resnet50. Addresses that need no --as: {known}",
                           known=", ".join(PUBLISHED))  # fmt: skip
@@ -166,8 +190,7 @@ def import_(
     settings: Annotated[list[str] | None, typer.Argument(metavar="[key=value …]", help=say(
         "Settings of the model, and what is known of its data: classes=cat,dog image_size=28 …"))] = None,
     plugin: Plugin = None,
-    download: Annotated[bool, typer.Option("--download", help=say(
-        "Fetch weights that are missing from their publisher without asking."))] = False,
+    download: Download = False,
     machine: Json = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip

@@ -123,6 +123,8 @@ class Facts(Config):
     inputs: Annotated[Inputs, Field(discriminator="kind")]
     classes: tuple[str, ...] | None = None
     """Class names in label order; None where there are no classes."""
+    several: bool = False
+    """Whether an example may have several of the classes, or none; labels are then (B, K) of 0 and 1."""
     targets: tuple[Target, ...] = ()
     """What a regression predicts."""
     sizes: Mapping[str, int]

@@ -95,6 +95,18 @@ class Train(Config):
     bootstrap: int | None = Field(None, ge=0)
     """Train on a bootstrap sample of the training split, drawn with replacement: 1, 2, 3 … are different samples. Models of
     several samples, averaged by `seodang evaluate RUN RUN …`, are bagging."""
+    balance: float = Field(0.0, ge=0, le=1)
+    """How far uneven classes are evened out when examples are drawn: 0 takes every example once an epoch; 1 draws every class
+    equally often, with replacement; between them a class of n examples is drawn with weight n^(1 - balance)."""
+    start: str | None = None
+    """Begin with the weights of a run, a checkpoint or a bundle, or with published ones (resnet18.imagenet), under a new head."""
+    start_digest: str | None = None
+    """SHA-256 of those weights: written when a run begins, and compared when it is repeated."""
+    freeze: int | str | tuple[str, ...] = 0
+    """Layers that keep their weights: so many from the input on; below 0, all but so many at the end; or those whose names
+    begin so."""
+    thaw: float = Field(0.0, ge=0)
+    """Epochs after which one more frozen layer is trained too, the last one first (gradual unfreezing); 0 = none ever."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -103,6 +115,13 @@ class Train(Config):
             raise ValueError(say("give one length, not {count} ({names})", count=len(given), names=", ".join(given)))
         if self.clip and self.clip_value:
             raise ValueError(say("give clip (of the norm) or clip_value (of each number), not both"))
+        if self.balance and self.bootstrap is not None:
+            raise ValueError(say("balance={balance} and bootstrap={bootstrap} both decide which examples are drawn: give one",
+                                 balance=self.balance, bootstrap=self.bootstrap))  # fmt: skip
+        if self.thaw and not self.freeze:
+            raise ValueError(say("thaw={thaw} trains frozen layers one after the other, and freeze says of none", thaw=self.thaw))
+        if self.start_digest and not self.start:
+            raise ValueError(say("start_digest belongs to start, and there is none"))
         for name, least in (
             ("batch_size", 1),
             ("devices", 1),

@@ -14,8 +14,8 @@ from seodang.core.language import say
 from seodang.data.check_classes import check_classes
 from seodang.data.decoding import Header, Unreadable, decode, format_of, header, is_cut_off, read_picture
 from seodang.data.finding import Finding, listed, shown
-from seodang.data.folder import FolderConfig
-from seodang.data.picture_files import Layout, PictureFile, lay_out
+from seodang.data.folder import FolderConfig, read_layout
+from seodang.data.picture_files import Layout, PictureFile
 from seodang.data.picture_loading import in_threads
 
 SMALL = 8
@@ -44,7 +44,7 @@ def check_pictures(root: Path, settings: FolderConfig) -> list[Finding]:
 
     Raises: DataError if there is no picture at all.
     """
-    layout = lay_out(root)
+    layout = read_layout(root, settings)
     findings = [*layout.findings, *(Finding("note", shown(root), note) for note in layout.notes)]
     seen = dict(zip(layout.files, in_threads(_look, layout.files), strict=True))
     good = {file: item for file, item in seen.items() if isinstance(item, _Seen)}
@@ -79,7 +79,8 @@ def _counts(root: Path, good: Mapping[PictureFile, _Seen], layout: Layout) -> li
     """Report classes that are small, uneven, or lacking in a split."""
     findings: list[Finding] = []
     for split in layout.splits or (None,):
-        counts = Counter(file.label for file in good if file.split == split)
+        counts = Counter(label for file in good if file.split == split
+                         for label in (file.labels if file.labels is not None else (file.label,)))  # fmt: skip
         if not layout.classes or not counts:
             continue
         where = shown(root / split if split else root)

@@ -177,14 +177,15 @@ class Loader:
 
     The last batch of an epoch may be smaller, so that no example is left out. A last batch of a single
     example is joined with the one before (no batch statistics can be taken of one), and one with fewer
-    examples than ranks is dropped.
+    examples than ranks is dropped. With `weights`, one for each example, an epoch is as many draws with replacement.
     """
 
     def __init__(
         self, examples: Examples, batch_size: int, seed: int, rank: int = 0, world: int = 1, workers: int = 0,
-        timeout: float = 120.0,
+        timeout: float = 120.0, weights: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.examples, self.seed, self.rank, self.world = examples, seed, rank, world
+        self.weights = weights
         self.batch_size, self.workers, self.timeout = min(batch_size, len(examples)), workers, timeout
         self.epoch = self.index = 0
         self._iterator: Delivery | Iterator[Batch] | None = None
@@ -257,7 +258,7 @@ class Loader:
 
     def _chunks(self, epoch: int) -> list[Tensor]:
         """Return the row numbers of every batch of an epoch."""
-        order = torch.randperm(len(self.examples), generator=generator(self.seed, epoch))
+        order = epoch_order(len(self.examples), self.weights, self.seed, epoch)
         chunks = list(order.split(self.batch_size))
         if len(chunks) > len(self) and len(chunks[-1]) == 1:
             chunks[-2:] = [torch.cat(chunks[-2:])]
@@ -272,6 +273,15 @@ class Loader:
         start = self.rank * base + min(self.rank, more)
         rows = slice(start, start + base + int(self.rank < more))
         return chunk[rows], Draws(self.seed, epoch, index, len(chunk), rows)
+
+
+def epoch_order(count: int, weights: Tensor | None, seed: int, epoch: int) -> Tensor:
+    """Return the row numbers of an epoch: every row once, or, with `weights`, as many rows drawn with replacement."""
+    if weights is None:
+        return torch.randperm(count, generator=generator(seed, epoch))
+    bounds = weights.double().cumsum(0)
+    drawn = torch.rand(count, generator=generator(seed, epoch, "weighted"), dtype=torch.float64) * bounds[-1]
+    return torch.searchsorted(bounds, drawn, right=True).clamp_(max=count - 1)
 
 
 def in_order(examples: Examples, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:

@@ -22,6 +22,7 @@ from seodang.data.finding import Finding, listed, refuse, shown
 from seodang.data.held_out import HeldOut, grouped_split, split_note
 from seodang.data.images import MemoryImages
 from seodang.data.picture_files import Layout, PictureFile, lay_out
+from seodang.data.picture_labels import lay_out_labelled
 from seodang.data.picture_loading import (
     DiskImages,
     Subset,
@@ -38,10 +39,17 @@ class FolderConfig(HeldOut):
 
     path: str = ""
     """The folder: one sub-folder per class, or train, valid and test with those inside, or just pictures."""
+    labels: str = ""
+    """A CSV in the folder with a column of paths and one of labels (; between several), or a column of 0 and 1 for each label.
+    Without it the folder of a picture is its class."""
     image_size: int | tuple[int, int] | None = None
     """Side of a square, or (height, width), all pictures are brought to; without it, what suits most of them."""
     channels: Literal["auto", 1, 3] = "auto"
     """1 for grey, 3 for colour; "auto" is grey if all pictures are."""
+    mean: tuple[float, ...] | None = None
+    """Mean of each channel, of pixels in 0…1, that is subtracted; without it that of the training pictures."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation of each channel that is divided by; without it that of the training pictures."""
     augment: Augment = ()
     """Random changes of training pictures."""
     on_unreadable: Literal["refuse", "skip"] = "refuse"
@@ -70,9 +78,11 @@ class Folder(Dataset):
         if not self.settings.path:
             raise ConfigError("data.path: is missing. Say which folder: --data photos/")
         root = expanded(self.settings.path)
-        layout = lay_out(root)
+        layout = read_layout(root, self.settings)
         refuse(layout.findings, root)
         self._notes, self._skipped = list(layout.notes), list[str]()
+        if self.settings.labels:
+            self._notes += [finding.message for finding in layout.findings]
         files, found = self._readable(root, list(layout.files), headers([file.path for file in layout.files]))
         channels, size = self._form(found)
         keep = fits_in_memory(len(files), channels, size) if self.settings.memory == "auto" else self.settings.memory
@@ -88,6 +98,7 @@ class Folder(Dataset):
         self._rows = self._split(root, layout, digests)
         self.remarks = (self._notes[-1], *self._skipped)
         mean, std = statistics_of(decoded, good[self._rows.get("train", torch.arange(len(good)))], size[0] * size[1])
+        mean, std = self._normalization(mean, std)
         inputs = ImageInputs(channels=channels, height=size[0], width=size[1], mean=mean, std=std)
         if keep is False:
             self._notes.append(
@@ -96,8 +107,12 @@ class Folder(Dataset):
         seen = hashlib.sha256("".join(digests).encode())
         for name, rows in self._rows.items():
             seen.update(name.encode() + rows.numpy().tobytes())
+        if self.settings.labels and self._labels is not None:
+            seen.update(self._labels.numpy().tobytes())
         sizes = {name: len(rows) for name, rows in self._rows.items()}
-        found_facts = self.adopted or Facts(inputs=inputs, classes=layout.classes, sizes=sizes, source=shown(root))
+        found_facts = self.adopted or Facts(
+            inputs=inputs, classes=layout.classes, several=layout.several, sizes=sizes, source=shown(root)
+        )
         self.facts = found_facts.replace(sizes=sizes, notes=tuple(self._notes), digest=seen.hexdigest()[:16])
 
     def split(self, name: str) -> Examples:
@@ -165,6 +180,18 @@ class Folder(Dataset):
                 "at both ends.", count=other, total=len(found), height=size[0], width=size[1]))  # fmt: skip
         return channels, size
 
+    def _normalization(
+        self, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return what pictures are normalised by: what the settings say, else what was found."""
+        for name, wanted in (("mean", self.settings.mean), ("std", self.settings.std)):
+            if wanted is not None and len(wanted) != len(mean):
+                raise ConfigError("data.{name}={wanted}: should hold {count} numbers, one for each channel.", name=name,
+                                  wanted=list(wanted), count=len(mean))  # fmt: skip
+        if self.settings.std is not None and min(self.settings.std) <= 0:
+            raise ConfigError("data.std={wanted}: should be above 0.", wanted=list(self.settings.std))
+        return self.settings.mean or mean, self.settings.std or std
+
     def _decide_labels(self, root: Path, layout: Layout) -> None:
         classes = layout.classes
         if self.adopted and self.adopted.classes is not None:
@@ -180,11 +207,17 @@ class Folder(Dataset):
         if classes is None:
             self._labels: Tensor | None = None
             return
-        left = {file.label for file in self._files}
+        left = {label for file in self._files for label in file.labels or (file.label,)}
         gone = [name for name in layout.classes or () if name not in left]
         if gone:
             raise DataError("{path}: no picture of class '{name}' can be read.", path=shown(root), name=gone[0])
         index = {name: label for label, name in enumerate(classes)}
+        if layout.several or (self.adopted and self.adopted.several):
+            self._labels = torch.zeros(len(self._files), len(classes))
+            for row, file in enumerate(self._files):
+                for label in file.labels if file.labels is not None else (file.label or "",):
+                    self._labels[row, index[label]] = 1
+            return
         self._labels = torch.tensor([index[file.label or ""] for file in self._files])
 
     # -------------------------------------------------------------------------------------- splitting
@@ -197,6 +230,8 @@ class Folder(Dataset):
         self._note_copies(root, twice)
         labels = torch.zeros(len(digests), dtype=torch.long) if self._labels is None else self._labels
         by = "" if self._labels is None else "class"
+        if labels.ndim == 2:
+            labels = rarest(labels)
         if self.adopted and not layout.splits:
             self._notes.append(say("All {count:,} pictures are evaluated as the split 'test'.", count=len(digests)))
             return {"test": torch.arange(len(digests))}
@@ -258,3 +293,16 @@ class Folder(Dataset):
                                names=listed([shown(self._files[row].path.relative_to(root)) for row in sorted(drop)], 20)))  # fmt: skip
         return {name: torch.tensor([row for row in found.tolist() if row not in drop], dtype=torch.long)
                 for name, found in rows.items()}  # fmt: skip
+
+
+def read_layout(root: Path, settings: FolderConfig) -> Layout:
+    """Return the pictures of a folder, and what its sub-folders or a CSV say about them."""
+    return lay_out_labelled(root, settings.labels) if settings.labels else lay_out(root)
+
+
+def rarest(labels: Tensor) -> Tensor:
+    """Return for each row of (N, K) zeros and ones the rarest of its labels, K where it has none: to split in proportion."""
+    order = labels.sum(0).argsort(stable=True)
+    ranked = labels[:, order]
+    first = ranked.argmax(1)
+    return torch.where(ranked.any(1), order[first], labels.shape[1])

@@ -42,6 +42,8 @@ class PictureFile(NamedTuple):
     path: Path
     label: str | None
     split: str | None
+    labels: tuple[str, ...] | None = None
+    """Where a CSV says what is on the pictures: all labels of this one. `label` then holds them as one text."""
 
 
 class Layout(NamedTuple):
@@ -53,6 +55,15 @@ class Layout(NamedTuple):
     """Splits somebody made; empty where we make them."""
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    several: bool = False
+    """Whether a picture may have several labels, or none."""
+
+
+def below(root: Path) -> tuple[list[Path], list[Finding]]:
+    """Return every picture in `root` and below it, whatever its folder, and what is wrong with folders and names."""
+    walk = _Walk()
+    pictures = list(walk._below(root, set()))
+    return pictures, walk.findings
 
 
 def lay_out(root: Path) -> Layout:

@@ -69,6 +69,9 @@ class Classification(Task):
         if facts.classes is None and facts.targets:
             raise ConfigError("task.name=classification: the data has no classes but quantities: {names}. "
                               "Use task.name=regression.", names=", ".join(target.name for target in facts.targets))  # fmt: skip
+        if facts.several:
+            raise ConfigError("task.name=classification: tells one class of each example, but here an example may have several labels, or "
+                              "none. Use task.name=multilabel.")  # fmt: skip
         if facts.classes is not None and len(facts.classes) < 2:
             raise ConfigError("task.name=classification: the data has one class only, '{name}'; there is nothing to tell apart.",
                               name=", ".join(facts.classes))  # fmt: skip

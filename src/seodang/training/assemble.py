@@ -11,12 +11,15 @@ from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.recipe import Choice, Recipe, Train
 from seodang.data.augment import fitted
+from seodang.data.balance import labels_of
 from seodang.data.dataset import Dataset, datasets
 from seodang.models.base import architectures
 from seodang.models.bundle import BundleRecord, equip
 from seodang.task.base import Task, tasks
+from seodang.training.devices import wanted_devices
 from seodang.training.optim import UpdateRule, optimizers
 from seodang.training.randomness import seed_everything
+from seodang.training.transfer import begin, hold
 
 
 class Assembly(NamedTuple):
@@ -30,8 +33,10 @@ class Assembly(NamedTuple):
     record: BundleRecord
 
 
-def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
+def assemble(recipe: Recipe, data: Dataset | None = None, begun: bool = False) -> Assembly:
     """Read the data (or take `data` that is prepared), and make the model and the task that fit it.
+
+    `begun`: the run has checkpoints, and goes on from one; the weights it began with need not be there any more.
 
     Raises: ConfigError, UnknownName or DataError; nothing has been written then.
     """
@@ -45,12 +50,15 @@ def assemble(recipe: Recipe, data: Dataset | None = None) -> Assembly:
     _check_kinds(recipe, facts)
     if isinstance(facts.inputs, ImageInputs):
         fitted(getattr(data.settings, "augment", ()), facts.inputs)  # said now, not in the middle of a run
-    _check_sample(recipe, facts)
+    _check_sample(recipe, data)
     rule.expect_length(recipe.train, facts.sizes.get("train"))
     task = tasks.make(recipe.task, facts.known(), facts)
     equip(task)
     seed_everything(recipe.seed)
     model = architectures.make(recipe.model, facts.known())
+    if recipe.train.start and not begun:
+        task.notes = (*task.notes, begin(model, recipe.model, facts, recipe.train))
+    hold(model, recipe.train, wanted_devices(recipe.train) if recipe.train.thaw else 1, facts.sizes.get("train"))
     _check_batch(recipe, model, task, facts)
     settings = architectures.settings(recipe.model, facts.known())
     record = BundleRecord(
@@ -91,11 +99,14 @@ def smallest_part(train: Train, examples: int) -> tuple[int, int]:
     return min(((whole, max(whole // world // train.accumulate, 1)) for whole in batches), key=lambda item: item[1])
 
 
-def _check_sample(recipe: Recipe, facts: Facts) -> None:
+def _check_sample(recipe: Recipe, data: Dataset) -> None:
+    facts = data.facts
     if recipe.train.bootstrap is not None and facts.inputs.kind in ("tokens", "world"):
         raise ConfigError("train.bootstrap={number}: draws examples with replacement, but the data '{data}' gives {kind}, cut from a "
                           "stream as training goes. It works with pictures, rows and arrays.", number=recipe.train.bootstrap,
                           data=recipe.data.name, kind=facts.inputs.kind)  # fmt: skip
+    if recipe.train.balance and "train" in facts.sizes:
+        labels_of(data.split("train"))
 
 
 def _check_kinds(recipe: Recipe, facts: Facts) -> None:

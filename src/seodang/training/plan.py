@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seodang.core.errors import ConfigError
 from seodang.core.recipe import Recipe, Train
+from seodang.data.balance import class_weights, labels_of
 from seodang.data.bootstrap import Resampled
 from seodang.data.dataset import Dataset, Loader
 from seodang.task.base import Task
@@ -25,7 +26,8 @@ def make_loader(recipe: Recipe, data: Dataset, devices: Devices) -> Loader | Non
     if train.bootstrap is not None:
         examples = Resampled(examples, recipe.seed, train.bootstrap)
     size = len(examples) if train.batch_size == "all" else train.batch_size
-    return Loader(examples, size, recipe.seed, devices.rank, devices.world, train.workers, train.timeout)
+    weights = class_weights(labels_of(examples), train.balance) if train.balance else None
+    return Loader(examples, size, recipe.seed, devices.rank, devices.world, train.workers, train.timeout, weights)
 
 
 def choose_precision(model: nn.Module, task: Task, loader: Loader | None, devices: Devices) -> None:

@@ -98,7 +98,8 @@ class Trainer:
         self.patience = Patience(task.monitor, train.patience, choose="valid" in data.facts.sizes)
         rule.expect("valid" in data.facts.sizes and self.evaluate_every > 0)
         self.window = Window(LayerSignals(self.networks, self.optimizers))
-        self.updates = Updates(self.model, self.view, task, self.networks, self.optimizers, devices, train)
+        self.updates = Updates(self.model, self.view, task, self.networks, self.optimizers, devices, train,
+                               len(self.loader) if self.loader else 1)  # fmt: skip
         self.recovery = Recovery(run, train, self.updates, self.average, self.saver, self.window, task.counts)
 
     # ------------------------------------------------------------------------------------------ the loop

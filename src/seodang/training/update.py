@@ -25,6 +25,7 @@ from seodang.task.base import Task
 from seodang.training.checkpoint import full
 from seodang.training.devices import Devices
 from seodang.training.groups import penalize
+from seodang.training.transfer import Freezing
 from seodang.training.weight_noise import WeightNoise
 
 LARGEST = math.sqrt(torch.finfo(torch.float32).max)
@@ -57,7 +58,7 @@ class Updates:
 
     def __init__(
         self, model: nn.Module, view: nn.Module, task: Task, networks: Mapping[str, nn.Module],
-        optimizers: Mapping[str, torch.optim.Optimizer], devices: Devices, train: Train,
+        optimizers: Mapping[str, torch.optim.Optimizer], devices: Devices, train: Train, per_epoch: int = 1,
     ) -> None:  # fmt: skip
         self.model, self.view, self.task, self.networks = model, view, task, networks
         self.optimizers, self.devices, self.train = optimizers, devices, train
@@ -84,12 +85,14 @@ class Updates:
         """Whether all of the last update can be undone."""
         self._moments: dict[str, tuple[int, list[Tensor]]] = {}
         self.noise = WeightNoise(train.weight_noise, networks)
+        self.freezing = Freezing(model, train, per_epoch)
 
     def make(self, parts: Sequence[Batch], rate: float, step: int) -> Done:
         """Make update number `step` of micro-batches.
 
         Raises: NotFinite before the weights of the network that failed are changed; `undo` puts back the rest.
         """
+        self.freezing.at(step)
         self._begin()
         try:
             with self.noise.added():

@@ -90,7 +90,9 @@ def _fetch(address: str | None) -> None:
 def _picked(notes: Sequence[str]) -> list[dict[str, Any]]:
     """Return what was picked from the data, for programs."""
     return [
-        {"setting": note.setting, "value": note.value, "why": note.why} for note in notes if hasattr(note, "setting")
+        {name: getattr(note, name) for name in ("setting", "value", "why")}
+        for note in notes
+        if hasattr(note, "setting")
     ]
 
 

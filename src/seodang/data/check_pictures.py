@@ -15,6 +15,7 @@ from seodang.data.check_classes import check_classes
 from seodang.data.decoding import Header, Unreadable, decode, format_of, header, is_cut_off, read_picture
 from seodang.data.finding import Finding, listed, shown
 from seodang.data.folder import FolderConfig, read_layout
+from seodang.data.near_copies import Print, near_pairs, print_of
 from seodang.data.picture_files import Layout, PictureFile
 from seodang.data.picture_loading import in_threads
 
@@ -23,7 +24,8 @@ SMALL = 8
 BLOCK = 8
 """Side of the squares a JPEG is made of: one that is all one colour in a corner may be filled up."""
 
-
+NEAR_NAMED = 20
+"""Pairs of pictures in two splits that are named one by one."""
 FEW_PIXELS = 128 * 128
 """Pixels of a picture up to which even a part of its last block counts; a cut there leaves no flat corner."""
 
@@ -37,6 +39,8 @@ class _Seen(NamedTuple):
     """Digest of the pixels, the same for a copy that was saved anew; of the file, where all is one colour."""
     one_colour: bool
     cut_off: bool
+    near: Print | None
+    """What it is compared by with pictures that look nearly the same."""
 
 
 def check_pictures(root: Path, settings: FolderConfig) -> list[Finding]:
@@ -69,6 +73,7 @@ def check_pictures(root: Path, settings: FolderConfig) -> list[Finding]:
     findings += [
         *_traits(root, good),
         *_copies(root, good, settings),
+        *_near_copies(root, good),
         *_kinds(root, good),
         *_counts(root, good, layout),
     ]
@@ -103,7 +108,7 @@ def _look(file: PictureFile) -> _Seen | Unreadable:
     one_colour = bool((pixels == pixels[0, 0]).all())
     doubtful = "progressive" in found.traits or pixels[..., 0].size <= FEW_PIXELS or _has_flat_corner(pixels)
     cut = found.format == "JPEG" and doubtful and is_cut_off(data, pixels)
-    return _Seen(found, digest, digest if one_colour else shows, one_colour, cut)
+    return _Seen(found, digest, digest if one_colour else shows, one_colour, cut, print_of(pixels))
 
 
 def _has_flat_corner(pixels: np.ndarray) -> bool:
@@ -176,6 +181,29 @@ def _copies(root: Path, good: Mapping[PictureFile, _Seen], settings: FolderConfi
         else:
             findings.append(Finding("note", where, f"{same}."))
     return findings
+
+
+def _near_copies(root: Path, good: Mapping[PictureFile, _Seen]) -> list[Finding]:
+    """Report pictures that look nearly the same: each that is in two splits, and in short those a split may tear apart."""
+    files, seen = list(good), list(good.values())
+    splits = [str(file.split) for file in files]
+    names = sorted(set(splits))
+    pairs = [(files[one], files[two]) for one, two in near_pairs([item.near for item in seen], [names.index(split) for split in splits])
+             if seen[one].pixels != seen[two].pixels]  # fmt: skip
+    if len(names) > 1:
+        findings = [Finding("warning", shown(one.path), say(
+            "looks nearly the same as {other}, in another split: what is held out should not be trained on. Look at both.",
+            other=shown(two.path.relative_to(root)))) for one, two in pairs[:NEAR_NAMED]]  # fmt: skip
+        if len(pairs) > NEAR_NAMED:
+            findings.append(Finding("warning", shown(root), say(
+                "{count} more pairs of pictures look nearly the same across splits.", count=len(pairs) - NEAR_NAMED)))  # fmt: skip
+        return findings
+    if not pairs:
+        return []
+    shown_pairs = [" ≈ ".join(shown(file.path.relative_to(root)) for file in pair) for pair in pairs]
+    return [Finding("warning", shown(root), say(
+        "{count} pairs of pictures look nearly the same ({names}). A random split may train on one and test on the other: keep such "
+        "pictures together in folders train and test.", count=len(pairs), names=listed(shown_pairs, 5)))]  # fmt: skip
 
 
 def _kinds(root: Path, good: Mapping[PictureFile, _Seen]) -> list[Finding]:

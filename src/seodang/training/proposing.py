@@ -57,7 +57,7 @@ class Picked(str):
 class Seen(NamedTuple):
     """What decides the picks."""
 
-    count: int
+    examples: int
     """Examples that are trained on."""
     classes: tuple[str, ...]
     sizes: Mapping[str, int]
@@ -103,14 +103,14 @@ def propose(
         and "augment" in type(datasets[data["name"]].settings).model_fields
     ):
         sections["data"]["augment"] = pick("data.augment", *_changes(seen.picture.channels, side))
-    batch = _batch(seen.count, side)
+    batch = _batch(seen.examples, side)
     sections["train"]["batch_size"] = pick("train.batch_size", batch, say(
-        "{count:,} training examples of this size make {updates:,} updates an epoch", count=seen.count,
-        updates=max(1, seen.count // batch)))  # fmt: skip
+        "{count:,} training examples of this size make {updates:,} updates an epoch", count=seen.examples,
+        updates=max(1, seen.examples // batch)))  # fmt: skip
     shown_in_all = SHOWN_AFTER_TRANSFER if transfer else SHOWN_PICTURES
-    epochs = min(max(shown_in_all // max(seen.count, 1), 3 if transfer else 5), 30 if transfer else 60)
+    epochs = min(max(shown_in_all // max(seen.examples, 1), 3 if transfer else 5), 30 if transfer else 60)
     sections["train"]["epochs"] = pick("train.epochs", epochs, say(
-        "{count:,} examples are seen {shown:,} times in all", count=seen.count, shown=epochs * seen.count))  # fmt: skip
+        "{count:,} examples are seen {shown:,} times in all", count=seen.examples, shown=epochs * seen.examples))  # fmt: skip
     sections["optimizer"] = _optimizer(model, settings, transfer, seen, pick)
     counts = [count for count in seen.sizes.values() if count]
     if task == "classification" and len(counts) > 1 and max(counts) > UNEVEN * min(counts):

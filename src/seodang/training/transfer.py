@@ -177,8 +177,9 @@ def frozen_layers(model: nn.Module, freeze: int | str | tuple[str, ...]) -> dict
     for prefix in prefixes:
         if not any(_is_below(item.path, prefix) for item in named):
             names = sorted({part for item in named for part in _beginnings(item.path)})
-            raise ConfigError("train.freeze={prefix}: no layer of the model is called so.{suggestion} See them: seodang show {model}",
-                              prefix=prefix, suggestion=nearest(prefix, names), model=type(model).__name__.lower())  # fmt: skip
+            tops = dict.fromkeys(item.path.partition(".")[0] for item in named)
+            raise ConfigError("train.freeze={prefix}: no layer of the model is called so.{suggestion} Its parts: {tops}.", prefix=prefix,
+                              suggestion=nearest(prefix, names), tops=listed(list(tops), 20))  # fmt: skip
     found = {item.path: item.layer for item in named if any(_is_below(item.path, prefix) for prefix in prefixes)}
     if len(found) == len(named):
         raise ConfigError("train.freeze={freeze}: nothing would be left to train.", freeze=", ".join(prefixes))

@@ -29,7 +29,7 @@ ALLOWED = {
     "task": {"core", "layers", "data", "generate"},
     "training": {"core", "data", "models", "task"},
     "visualize": {"core", "layers", "scratch", "data", "task"},
-    "deploy": {"core", "models", "task", "generate"},
+    "deploy": {"core", "data", "models", "task", "generate"},
     "evaluation": {"core", "data", "models", "task", "training", "visualize"},
     "diagnosis": {"core", "data", "task", "training", "visualize"},
     "api": {

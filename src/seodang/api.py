@@ -252,10 +252,11 @@ def export(run: str | Path | RunFolder, to: str = "safetensors", path: str | Pat
     """Write the best model of a run for use elsewhere: ``safetensors`` (a bundle), ``onnx``, ``torch``; or weights under the
     names of ``torchvision``, ``timm`` or ``huggingface``."""
     from seodang.deploy.export import export as write_export  # lazy: 1 s
+    from seodang.deploy.export import place_for
 
     bundle, _ = open_bundle(run)
     base = run.path if isinstance(run, RunFolder) else Path(run)
-    return write_export(bundle, to, Path(path) if path else base / "export" / to)
+    return write_export(bundle, to, place_for(base, to, path))
 
 
 def model(name: str | Path | RunFolder, **settings: Any) -> nn.Module:

@@ -66,6 +66,11 @@ def cache_folder() -> Path:
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "seodang"
 
 
+def bundle_folder(address: str) -> Path:
+    """Return where published weights are kept as a bundle once they have been used."""
+    return cache_folder() / "bundles" / address
+
+
 def find_files(dataset: str, files: Sequence[Official], folders: Sequence[str] = ()) -> dict[str, bytes]:
     """Return the verified content of each of `files` by name, unwrapped where it was gzipped.
 

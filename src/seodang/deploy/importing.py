@@ -26,7 +26,15 @@ from seodang.deploy.sandbox import convert
 from seodang.models.base import architectures
 from seodang.models.bundle import Bundle, BundleRecord, load_weights, read_tensors, ties
 from seodang.models.key_maps import translate
-from seodang.models.published import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED, Published, imagenet_classes, recognize
+from seodang.models.published import (
+    IMAGENET_MEAN,
+    IMAGENET_RESIZE,
+    IMAGENET_STD,
+    PUBLISHED,
+    Published,
+    imagenet_classes,
+    recognize,
+)
 from seodang.task.base import tasks
 
 PICKLES = (".pt", ".pth", ".th", ".bin", ".ckpt")
@@ -41,6 +49,7 @@ ABOUT_DATA = (
     "max_len",
     "mean",
     "std",
+    "resize",
     "tokenizer",
     "task",
 )
@@ -51,7 +60,8 @@ def import_weights(file: Path, name: str, to: Path, settings: Mapping[str, Any])
     """Write a bundle at `to` with the weights of `file` in the architecture `name`; return notes for people.
 
     `settings` are the model's own, and what is known of its data: classes (names, or how many), image_size,
-    in_channels, mean and std (per channel, of pixels in 0…1), tokenizer (a ``tokenizer.json``), task. `name` may be an
+    in_channels, mean and std (per channel, of pixels in 0…1), resize (to what the shorter side of a picture is scaled before its
+    middle is cut out), tokenizer (a ``tokenizer.json``), task. `name` may be an
     address of published weights, for the official file of them alone.
 
     Raises: WeightsError listing every missing, unexpected and misshapen name; ConfigError, DataError, DiskError
@@ -96,19 +106,20 @@ def with_published(file: Path, name: str, settings: Mapping[str, Any]) -> tuple[
     settings = dict(settings)
     official = PUBLISHED[found] if found is not None else None
     if official is not None and official.model == model:
-        settings = {**official.settings(), **settings}
+        settings = {**without_resize(official.settings(), settings), **settings}
         notes.append(say("{path}: is the official file {address} (SHA-256 {digest}). It should name {top1:.1%} of the validation "
                          "pictures right, {top5:.1%} among five. Licence: {licence}.", path=file, address=found,
                          digest=shown_digest(official), top1=official.top1, top5=official.top5,
                          licence=official.licence))  # fmt: skip
     if settings.get("classes") == IMAGENET:
-        settings = {
-            "mean": list(IMAGENET_MEAN),
-            "std": list(IMAGENET_STD),
-            **settings,
-            "classes": list(imagenet_classes()),
-        }
+        usual = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD), "resize": IMAGENET_RESIZE}
+        settings = {**without_resize(usual, settings), **settings, "classes": list(imagenet_classes())}
     return model, tuple(notes), settings
+
+
+def without_resize(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usual settings; how pictures are scaled is only known for pictures of the usual size."""
+    return {key: value for key, value in usual.items() if key != "resize" or "image_size" not in given}
 
 
 def shown_digest(official: Published) -> str:
@@ -129,7 +140,7 @@ def unsaid(facts: Facts, settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def told_by_data(key: str, known: Mapping[str, Any]) -> bool:
     """Return whether a setting is about the data, and reaches the model through its facts."""
-    return key in ABOUT_DATA and (key in known or key in ("classes", "mean", "std", "tokenizer", "task"))
+    return key in ABOUT_DATA and (key in known or key in ("classes", "mean", "std", "resize", "tokenizer", "task"))
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -190,7 +201,8 @@ def inputs_from(entry: Entry, settings: Mapping[str, Any], known: Mapping[str, A
         channels = int(known.get("in_channels", 1))
         height, width = pair(known["image_size"])
         mean, std = (per_channel(settings, name, channels, default) for name, default in (("mean", 0.0), ("std", 1.0)))
-        return ImageInputs(channels=channels, height=height, width=width, mean=mean, std=std)
+        return ImageInputs.of({"channels": channels, "height": height, "width": width, "mean": mean, "std": std,
+                               "resize": settings.get("resize", 0)})  # fmt: skip
     if "in_features" in known:
         mean, std = (numbers(settings.get(name, default)) for name, default in (("mean", 0.0), ("std", 1.0)))
         return VectorInputs(size=known["in_features"], mean=mean, std=std)

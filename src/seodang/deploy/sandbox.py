@@ -55,23 +55,11 @@ def convert(file: Path) -> Converted:
     Raises: WeightsError if it is not such a file, holds anything but tensors, or needs more than it is given.
     """
     size = file.stat().st_size
-    command = [
-        sys.executable,
-        "-I",
-        "-c",
-        "from seodang.deploy.sandbox import main; main()",
-        str(size),
-        str(ceil(SECONDS)),
-    ]
-    environment = {
-        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LD_LIBRARY_PATH", "LANG")
-    }
-    paths = [path for path in sys.path if path]
-    command[3] = f"import sys; sys.path[:0] = {paths!r}; {command[3]}"
+    command = child_command("from seodang.deploy.sandbox import main; main()", size, ceil(SECONDS))
     with file.open("rb") as stream:
         try:
             done = subprocess.run(
-                command, stdin=stream, capture_output=True, timeout=2 * SECONDS, env=environment, check=False
+                command, stdin=stream, capture_output=True, timeout=2 * SECONDS, env=child_environment(), check=False
             )
         except subprocess.TimeoutExpired:
             raise WeightsError("{path}: took longer than {seconds} s to read; it was given up.", path=file,
@@ -87,6 +75,16 @@ def convert(file: Path) -> Converted:
     if not head["guarded"]:
         notes.append(say("This system has no seccomp: the file was read in a child process with limits alone."))
     return Converted(done.stdout[8 + length :], tuple(notes))
+
+
+def child_command(code: str, *arguments: object) -> list[str]:
+    """Return the command of a child that runs `code` with the modules this process finds, and nothing of the user's."""
+    paths = [path for path in sys.path if path]
+    return [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = {paths!r}; {code}", *map(str, arguments)]
+
+
+def child_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LD_LIBRARY_PATH", "LANG")}
 
 
 def _explained(file: Path, code: int, errors: bytes) -> WeightsError:

@@ -13,6 +13,8 @@ HOST = "https://download.pytorch.org/models/"
 LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet (ILSVRC 2012), whose pictures are for research only"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of pixels in 0…1, per channel: what these networks were trained with."""
+IMAGENET_RESIZE = 256
+"""What the shorter side of a picture is scaled to before 224 × 224 pixels are cut out of its middle."""
 HALF = (0.5, 0.5, 0.5)
 """GoogLeNet was trained elsewhere, with pixels from -1 to 1; torchvision changes its inputs so inside the model."""
 
@@ -35,6 +37,8 @@ class Published(NamedTuple):
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     licence: str = LICENCE
+    resize: int = IMAGENET_RESIZE
+    """Length of the shorter side of the pictures whose middle it was measured on."""
 
     @property
     def name(self) -> str:
@@ -52,7 +56,12 @@ class Published(NamedTuple):
 
     def settings(self) -> dict[str, Any]:
         """Return what is known of the data it was trained on, as `seodang import` takes it."""
-        return {"classes": list(imagenet_classes()), "mean": list(self.mean), "std": list(self.std)}
+        return {
+            "classes": list(imagenet_classes()),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "resize": self.resize,
+        }
 
 
 def _torchvision(
@@ -83,13 +92,13 @@ PUBLISHED: Mapping[str, Published] = {
     "resnet50.imagenet": _torchvision("resnet50", "resnet50-0676ba61.pth", 97.781, 76.130, 92.862,
                                       "b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"),
     "resnet50.imagenet-v2": _torchvision("resnet50", "resnet50-11ad3fa6.pth", 97.790, 80.858, 95.434,
-                                         "2ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca"),
+                                         "2ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca", resize=232),
     "resnet101.imagenet": _torchvision("resnet101", "resnet101-63fe2227.pth", 170.511, 77.374, 93.546,
                                        "b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a"),
-    "resnet101.imagenet-v2": _torchvision("resnet101", "resnet101-cd907fc2.pth", 170.530, 81.886, 95.780),
+    "resnet101.imagenet-v2": _torchvision("resnet101", "resnet101-cd907fc2.pth", 170.530, 81.886, 95.780, resize=232),
     "resnet152.imagenet": _torchvision("resnet152", "resnet152-394f9c45.pth", 230.434, 78.312, 94.046,
                                        "966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58"),
-    "resnet152.imagenet-v2": _torchvision("resnet152", "resnet152-f82ba261.pth", 230.474, 82.284, 96.002),
+    "resnet152.imagenet-v2": _torchvision("resnet152", "resnet152-f82ba261.pth", 230.474, 82.284, 96.002, resize=232),
     "densenet121.imagenet": _torchvision("densenet121", "densenet121-a639ec97.pth", 30.845, 74.434, 91.972),
     "densenet161.imagenet": _torchvision("densenet161", "densenet161-8d451a50.pth", 110.369, 77.138, 93.560),
     "densenet169.imagenet": _torchvision("densenet169", "densenet169-b2777c0a.pth", 54.708, 75.600, 92.806),

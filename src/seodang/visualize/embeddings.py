@@ -87,7 +87,7 @@ def neighbours(asked: Float[Tensor, "N D"], among: Float[Tensor, "M D"], count: 
     cosines = F.normalize(asked.double(), dim=1) @ F.normalize(among.double(), dim=1).T
     if same:
         cosines.fill_diagonal_(-torch.inf)
-    order = cosines.argsort(1, descending=True, stable=True)[:, : min(count, len(among) - int(same))]
+    order = cosines.argsort(dim=1, descending=True, stable=True)[:, : min(count, len(among) - int(same))]
     return Neighbours(order, cosines.gather(1, order))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from seodang import __version__
@@ -11,10 +12,13 @@ from seodang.core.language import say
 from seodang.visualize.figure import Figure, Images
 from seodang.visualize.markup import element, joined
 from seodang.visualize.page import document, section_html
-from seodang.visualize.pixels import images_png
+from seodang.visualize.pixels import enlarged
 from seodang.visualize.raster import chart_png
 from seodang.visualize.report import seal
 from seodang.visualize.sections import Section
+
+DRAWN = 256
+"""Pixels of a picture on paper: smaller ones are enlarged by whole numbers first."""
 
 
 def write_page(title: str, figures: Sequence[Figure], to: Path, name: str) -> Path:
@@ -31,10 +35,13 @@ def write_page(title: str, figures: Sequence[Figure], to: Path, name: str) -> Pa
 
 
 def write_pngs(figures: Sequence[Figure], drawings: Sequence[Path]) -> list[Path]:
-    """Write beside each SVG the same as PNG; return the files."""
+    """Write beside each SVG the same as PNG, the pixels of small pictures as squares; return the files."""
     paths = []
     for figure, drawing in zip(figures, drawings, strict=True):
-        if drawing.suffix == ".svg":
-            paths.append(drawing.with_suffix(".png"))
-            write(paths[-1], images_png(figure) if isinstance(figure, Images) else chart_png(figure))
+        if drawing.suffix != ".svg":
+            continue
+        if isinstance(figure, Images):
+            figure = replace(figure, images=tuple(enlarged(image, DRAWN) for image in figure.images))
+        paths.append(drawing.with_suffix(".png"))
+        write(paths[-1], chart_png(figure))
     return paths

@@ -33,10 +33,11 @@ def maps_figure(model: nn.Module, example: Tensor, facts: Facts, target: int, la
     images: list[Pixels] = [shown]
     captions = [say("input") + "\n" + f"{name} {percent(chance)}"]
     size = (example.shape[-2], example.shape[-1])
-    places = None
+    places, empty = None, False
     if layer or last_maps(model, made.kept):
         path, maps = gradcam(model, example, target, layer)
         places = on_picture(maps, size)[0]
+        empty = not bool(places.any())
         images.append(over(shown, places))
         captions.append(f"Grad-CAM\n{path}")
     missing = []
@@ -48,6 +49,10 @@ def maps_figure(model: nn.Module, example: Tensor, facts: Facts, target: int, la
         if rule == "guided" and places is not None:
             images.append(gradient_picture(gradient * places))
             captions.append(say("guided Grad-CAM"))
+    if empty:
+        missing.append(
+            say("Grad-CAM is empty: no place of its layer speaks for this class by the mean of the gradients.")
+        )
     if not made.rectifiers:
         missing.append(say("There is no guided gradient: the network has no rectifiers."))
     if places is None:

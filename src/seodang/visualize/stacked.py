@@ -20,8 +20,7 @@ class Stack(NamedTuple):
     kernels: tuple[int, ...]
     side: int
     parameters: int
-    multiply_adds: int
-    """For each place of the maps."""
+    """Also the multiply-adds for each place of the maps."""
 
 
 def stack(kernels: tuple[int, ...], channels: int) -> Stack:
@@ -38,8 +37,7 @@ def stack(kernels: tuple[int, ...], channels: int) -> Stack:
         fields = receptive_fields(layers, torch.zeros(1, channels, side, side))
     size = fields.layers[str(len(kernels) - 1)].rows.size
     assert size is not None
-    parameters = sum(weight.numel() for weight in layers.parameters())
-    return Stack(kernels, size, parameters, parameters)
+    return Stack(kernels, size, sum(weight.numel() for weight in layers.parameters()))
 
 
 def stacked_figure(channels: int) -> Table:
@@ -49,20 +47,17 @@ def stacked_figure(channels: int) -> Table:
         found = stack(kernels, channels)
         written = " + ".join(f"{kernel}×{kernel}" for kernel in kernels)
         seen = f"{found.side}×{found.side}"
-        rows.append(
-            (written, seen, f"{found.parameters:,}", f"{found.parameters // channels**2} · C²", str(len(kernels)))
-        )
+        rows.append((written, seen, f"{found.parameters:,}", f"{found.parameters // channels**2} · C²"))
         values.append(
             (
                 written,
                 float(found.side),
                 float(found.parameters),
                 float(found.parameters // channels**2),
-                float(len(kernels)),
             )
         )
     columns = (Column(say("convolutions")), Column(say("sees"), number=True), Column(say("parameters"), number=True, bar=True),
-               Column(say("for C channels"), number=True), Column(say("rectifiers"), number=True))  # fmt: skip
+               Column(say("for C channels"), number=True))  # fmt: skip
     return Table(
         say("Two 3×3 see as much as one 5×5"), say("Stacks of small kernels beside one large kernel, {channels} channels.", channels=channels),
         columns, tuple(rows), tuple(values),

@@ -117,6 +117,15 @@ def test_networks_that_play_are_judged_by_three_evaluations(tmp_path: Path) -> N
     assert found(*still) == {"mode-collapse"}
 
 
+def test_rare_classes_are_drawn_as_often_as_the_others_where_that_is_tried(tmp_path: Path) -> None:
+    case = planted("one-in-a-hundred")
+    finding = next(item for item in examined(case, tmp_path)[0].findings if item.illness == "class-imbalance")
+    assert finding.command.endswith("train.balance=1.0")
+    (tmp_path / "tried").mkdir()
+    tried = case._replace(settings={"train.balance": 1.0})
+    assert "class-imbalance" not in examined(tried, tmp_path / "tried")[0].illnesses
+
+
 def test_the_onset_of_over_fitting_is_where_the_held_out_loss_was_least(tmp_path: Path) -> None:
     diagnosis, run = examined(planted("noisy-labels-by-heart"), tmp_path)
     finding = next(item for item in diagnosis.findings if item.illness == "over-fitting")

@@ -25,7 +25,9 @@ from seodang.visualize.gradients import Flow, flows
 from seodang.visualize.sections import takes
 
 EXAMPLES = 256
-"""Examples that are pushed through the network."""
+"""Examples that are pushed through the network, at most."""
+TOKENS, PIXELS = 1 << 13, 1 << 21
+"""Tokens, or numbers of other inputs, that they hold together at most: a text or a large picture is an expensive example."""
 
 HISTORY: tuple[Callable[[Story], Finding | None], ...] = (
     rates.diverged, rates.rate_too_high, rates.momentum_too_high, rates.loss_not_moving, rates.rate_too_low, rates.clip_too_small,
@@ -91,7 +93,9 @@ class Examination:
     def network(self, model: nn.Module, task: Task, data: Dataset) -> None:
         """Push examples through the network: gradients on the way back, non-linearities on the way forward."""
         examples = data.split("train")
-        batch = examples.batch(torch.arange(min(EXAMPLES, len(examples))), None)
+        each = examples.batch(torch.arange(1), None)[0].numel()
+        most = (TOKENS if isinstance(data.facts.inputs, TokenInputs) else PIXELS) // each
+        batch = examples.batch(torch.arange(min(EXAMPLES, max(material.LEAST, most), len(examples))), None)
         device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
         batch = map_tensors(batch, lambda field: field.to(device))
         self.add(network.units_alike(model, self.story))

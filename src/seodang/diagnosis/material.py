@@ -140,7 +140,8 @@ def class_imbalance(labels: Tensor, data: Dataset, story: Story) -> Finding | No
     """Find classes that have hardly any examples beside the largest."""
     classes = data.facts.classes or ()
     counts = labels.bincount(minlength=len(classes))
-    if len(labels) < LEAST or len(counts) < 2 or counts.min() >= RARE * counts.max():
+    train = story.recipe.train
+    if len(labels) < LEAST or len(counts) < 2 or counts.min() >= RARE * counts.max() or train.balance:
         return None
     most, least = int(counts.argmax()), int(counts.argmin())
     name = classes[least] if least < len(classes) else str(least)
@@ -150,4 +151,5 @@ def class_imbalance(labels: Tensor, data: Dataset, story: Story) -> Finding | No
             most=classes[most] if most < len(classes) else str(most), many=int(counts.max()), share=counts.max().item() / len(labels)),
         say("Always answering the large class scores {share:.1%}: judge by the recall of each class, not by accuracy.",
             share=counts.max().item() / len(labels)),
-        show(story.run), {"counts": counts.tolist()})  # fmt: skip
+        retrain(story.run, "train.balance=1.0") if train.bootstrap is None else show(story.run),
+        {"counts": counts.tolist()})  # fmt: skip

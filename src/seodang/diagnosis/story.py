@@ -81,7 +81,10 @@ class Story:
                 self.networks.update(event["losses"])
             case "evaluated":
                 self.split = self.split or event["split"]
-                if event["split"] == self.split:
+                again = (
+                    bool(self.scored) and self.scored[-1].step == event["step"]
+                )  # the best weights, once more at the end
+                if event["split"] == self.split and not again:
                     scores = {name: _number(value) for name, value in event["scores"].items()}
                     self.scored.append(Scored(event["step"], scores))
             case "failed":

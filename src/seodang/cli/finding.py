@@ -73,10 +73,8 @@ def curve(found: Any) -> list[str]:
 
 def draw(found: Any, folder: Path, name: str) -> list[Path]:
     """Write the curve as SVG and PNG: each loss, their mean around each rate, and the proposal; return the files."""
-    from seodang.core.files import write  # lazy: 1 s
-    from seodang.visualize.draw import save
-    from seodang.visualize.figure import Axis, Lines, Mark, Series
-    from seodang.visualize.raster import chart_png
+    from seodang.visualize.figure import Axis, Lines, Mark, Series  # lazy: 1 s
+    from seodang.visualize.raster import save_both
 
     least, first = min(found.losses, default=0.0), found.smoothed[0] if found.smoothed else 1.0
     reach = max(first - least, 1e-9)
@@ -94,6 +92,4 @@ def draw(found: Any, folder: Path, name: str) -> list[Path]:
         say("Loss against the learning rate"), found.reason, tuple(series), x=Axis(say("learning rate"), log=True),
         y=Axis(say("loss"), limits=(least - 0.1 * reach, first + 0.5 * reach)), marks=marks, about=found.reason,
     )  # fmt: skip
-    paths = [save(figure, folder, name), folder / f"{name}.png"]
-    write(paths[1], chart_png(figure))
-    return paths
+    return save_both(figure, folder, name)

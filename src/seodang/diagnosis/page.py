@@ -9,10 +9,10 @@ from seodang.core.language import say
 from seodang.diagnosis.finding import Finding
 from seodang.diagnosis.story import Story
 from seodang.visualize.figure import Axis, Bars, Figure, Lines, Mark, Series
+from seodang.visualize.frame import heading
 from seodang.visualize.gradients import Flow
-from seodang.visualize.markup import Markup, element, joined
+from seodang.visualize.markup import Markup, element
 from seodang.visualize.page import document, figure_html
-from seodang.visualize.report import footer, seal
 from seodang.visualize.scale import finite
 
 UNUSUAL = 25.0
@@ -37,7 +37,7 @@ def write_page(
     make_folders(to)
     path = to / "doctor.html"
     title = say("{name}: what the doctor says", name=story.recipe.name)
-    head = joined(element("div", seal(), element("span", say("Seodang: doctor")), class_="brand"), element("h1", title))
+    head = heading(say("Seodang: doctor"), title)
     told = [finding_html(finding) for finding in findings] or [element("p", say("Nothing was found."))]
     if unseen:
         told.append(element("p", say("Not looked at: {what}.", what="; ".join(unseen))))
@@ -45,7 +45,7 @@ def write_page(
     sections = [element("section", *told, id="findings")]
     if drawn:
         sections.append(element("section", element("div", *drawn, class_="figures"), id="figures"))
-    write(path, document(title, head, [], sections, footer(), STYLE))
+    write(path, document(title, head, [], sections, STYLE))
     return path
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seodang import __version__
 from seodang.core.files import make_folders, write
 from seodang.core.language import say
 from seodang.data.dataset import Dataset
@@ -18,10 +17,10 @@ from seodang.task.base import Task
 from seodang.visualize.boundary import Boundary, Moment, boundary, loss_curve, told
 from seodang.visualize.colour import DIVERGING, codes, readable_on
 from seodang.visualize.draw import svg
-from seodang.visualize.markup import Markup, element, joined
+from seodang.visualize.frame import heading
+from seodang.visualize.markup import Markup, element
 from seodang.visualize.page import document
 from seodang.visualize.pixels import data_address
-from seodang.visualize.report import seal
 from seodang.visualize.scale import number
 
 HERE = Path(__file__).parent
@@ -45,9 +44,8 @@ def write_boundary(model: nn.Module, task: Task, data: Dataset, name: str, to: P
 def boundary_page(found: Boundary, name: str) -> str:
     """Return the page; without scripts it shows the last moment."""
     last = found.moments[-1]
-    head = joined(
-        element("div", seal(), element("span", say("Seodang: decision boundary")), class_="brand"),
-        element("h1", name),
+    head = heading(
+        say("Seodang: decision boundary"), name,
         element("p", say("Where the network draws the line between its answers, from its first weights to the last."),
                 class_="lead"),
     )  # fmt: skip
@@ -68,10 +66,8 @@ def boundary_page(found: Boundary, name: str) -> str:
                 element("div", element("figure", player(found), stage, class_="wide"), class_="figures"), id="boundary"),
         element("script", Markup(film_json(found)), type="application/json", id="film"),
     ]  # fmt: skip
-    foot = element("span", say("Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
-                               version=__version__))  # fmt: skip
     style, script = ((HERE / f"boundary.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return document(say("{name}: decision boundary", name=name), head, [], main, foot, style, script)
+    return document(say("{name}: decision boundary", name=name), head, [], main, style, script)
 
 
 def player(found: Boundary) -> Markup:

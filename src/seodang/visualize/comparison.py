@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seodang import __version__
 from seodang.core.files import write
 from seodang.core.language import say
-from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Column, Figure, Intervals, Lines, Series, Table
+from seodang.visualize.frame import fact_list, heading, tile, tiles
 from seodang.visualize.history import WIDE, is_share, score_name, score_text, split_name
-from seodang.visualize.markup import Markup, element, joined
+from seodang.visualize.markup import Markup, element
 from seodang.visualize.page import page
-from seodang.visualize.raster import chart_png
-from seodang.visualize.report import fact_list, seal
+from seodang.visualize.raster import save_both
 from seodang.visualize.scale import finite
 from seodang.visualize.sections import Section
 
@@ -31,8 +29,7 @@ def write_comparison(found: Found, heads: Sequence[str], rows: Sequence[tuple[st
     """Write the charts as SVG and PNG, and the page with all of them and the table."""
     charts = figures(found)
     for figure in charts:
-        save(figure, folder, figure.name)
-        write(folder / f"{figure.name}.png", chart_png(figure))
+        save_both(figure, folder, figure.name)
     write(folder / "comparison.html", comparison_page(found, heads, rows, charts))
 
 
@@ -127,21 +124,20 @@ def comparison_page(
         tables = [Table(item["title"], item["title"], tuple(Column(text, number=place > 0) for place, text in enumerate(item["heads"])),
                         tuple(map(tuple, item["cells"]))) for item in found["afterwards"]]  # fmt: skip
         shown.append(Section("afterwards", say("Asked afterwards"), say("What else the finished runs say."), [*tables]))
-    return page(title, header(found), shown, details(found), _footer())
+    return page(title, header(found), shown, details(found))
 
 
 def header(found: Found) -> Markup:
-    brand = element("div", seal(), element("span", say("Seodang: comparison")), class_="brand")
     said = [element("p", text, class_="lead" if place == 0 else "meta") for place, text in enumerate(found["verdicts"])]
     name = found["metric"]["name"]
     best = next((row for row in found["variants"] if row["name"] == found["best"]), None)
-    tiles = []
+    shown = []
     if best:
-        tiles.append(_tile(say("{score} on {split}", score=score_name(name), split=split_name(found["split"])),
+        shown.append(tile(say("{score} on {split}", score=score_name(name), split=split_name(found["split"])),
                            score_text(name, best["mean"]), best["name"], "main"))  # fmt: skip
-    tiles.append(_tile(say("variants"), str(len(found["variants"]))))
-    tiles.append(_tile(say("seeds"), str(len(found["seeds"]))))
-    return joined(brand, element("h1", found["title"]), *said, element("dl", *tiles, class_="tiles"))
+    shown.append(tile(say("variants"), str(len(found["variants"]))))
+    shown.append(tile(say("seeds"), str(len(found["seeds"]))))
+    return heading(say("Seodang: comparison"), found["title"], *said, tiles(*shown))
 
 
 def details(found: Found) -> Markup:
@@ -171,16 +167,3 @@ def _worth(found: Found, row: Mapping[str, Any], cells: Sequence[str]) -> tuple[
 
 def _mean(name: str, row: Mapping[str, Any]) -> str:
     return "–" if row["mean"] is None else score_text(name, row["mean"])
-
-
-def _tile(name: str, value: str, small: str | None = None, kind: str = "") -> Markup:
-    below = element("small", small) if small else None
-    return element("div", element("dt", name), element("dd", value, below), class_=f"tile {kind}".strip())
-
-
-def _footer() -> Markup:
-    text = say(
-        "Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
-        version=__version__,
-    )
-    return element("span", text)

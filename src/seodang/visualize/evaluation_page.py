@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seodang import __version__
 from seodang.core.files import make_folders, write
 from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.visualize.answers import Answers
 from seodang.visualize.calibration import calibrations
 from seodang.visualize.classes import classification_figures
-from seodang.visualize.draw import save
-from seodang.visualize.figure import Column, Figure, Images, Table
+from seodang.visualize.figure import Column, Figure, Table
+from seodang.visualize.frame import fact_list, heading
 from seodang.visualize.history import is_share, score_name, score_text, split_name
-from seodang.visualize.markup import Markup, element, joined
+from seodang.visualize.markup import element
 from seodang.visualize.page import page
 from seodang.visualize.quantities import quantity_figures
-from seodang.visualize.raster import chart_png
-from seodang.visualize.report import fact_list, seal
+from seodang.visualize.raster import save_both
 from seodang.visualize.robustness import robustness_figure, robustness_table
 from seodang.visualize.scale import number
 from seodang.visualize.sections import Section
@@ -105,11 +103,10 @@ def points(name: str, value: float) -> str:
 
 def evaluation_page(title: str, shown: Sequence[Section], facts: Sequence[tuple[str, str]], lead: str) -> str:
     """Return the page."""
-    brand = element("div", seal(), element("span", say("Seodang: evaluation")), class_="brand")
-    header = joined(brand, element("h1", title), element("p", lead, class_="lead"))
+    header = heading(say("Seodang: evaluation"), title, element("p", lead, class_="lead"))
     told = element("figure", element("h3", say("What was evaluated")), fact_list(facts))
     details = element("section", element("h2", say("The run")), element("div", told, class_="figures"), id="run")
-    return page(say("{name}: evaluation", name=title), header, shown, details, _footer())
+    return page(say("{name}: evaluation", name=title), header, shown, details)
 
 
 def write_evaluation(
@@ -124,16 +121,5 @@ def write_evaluation(
     write(to / "evaluation.html", text)
     written = [to / "evaluation.html"]
     for figure in (figure for section in shown for figure in section.figures):
-        written.append(save(figure, to, figure.name))
-        if written[-1].suffix == ".svg" and not isinstance(figure, (Images, Table)):
-            write(to / f"{figure.name}.png", chart_png(figure))
-            written.append(to / f"{figure.name}.png")
+        written += save_both(figure, to, figure.name)
     return written
-
-
-def _footer() -> Markup:
-    text = say(
-        "Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
-        version=__version__,
-    )
-    return element("span", text)

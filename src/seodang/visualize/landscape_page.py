@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seodang import __version__
 from seodang.core.files import make_folders, write
 from seodang.core.language import say
 from seodang.visualize.colour import VIRIDIS, painted
-from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Column, Ground, Pixels, Scatter, Series, Table
+from seodang.visualize.frame import heading, tile, tiles
 from seodang.visualize.landscape import Plane, Spot
-from seodang.visualize.markup import element, joined
+from seodang.visualize.markup import element
 from seodang.visualize.page import document, figure_html
-from seodang.visualize.raster import chart_png
-from seodang.visualize.report import seal
+from seodang.visualize.raster import save_both
 from seodang.visualize.scale import number, percent
 from seodang.visualize.surfaces import Surface, Way, heights, nearest_minimum
 
@@ -157,14 +154,11 @@ def spots_table(found: Sequence[Spot]) -> Table:
 def write_landscape(picture: Scatter, table: Table | None, to: Path, facts: Sequence[tuple[str, str]]) -> list[Path]:
     """Write the picture as SVG and PNG and both on a page; return the files."""
     make_folders(to)
-    paths = [save(picture, to, picture.name), to / f"{picture.name}.png", to / f"{picture.name}.html"]
-    write(paths[1], chart_png(picture))
-    tiles = [element("div", element("dt", name), element("dd", value), class_="tile") for name, value in facts]
-    head = joined(element("div", seal(), element("span", say("Seodang: landscape")), class_="brand"), element("h1", picture.title),
-                  element("dl", *tiles, class_="tiles"))  # fmt: skip
+    page = to / f"{picture.name}.html"
+    paths = [*save_both(picture, to, picture.name), page]
+    shown = tiles(*(tile(name, value) for name, value in facts))
+    head = heading(say("Seodang: landscape"), picture.title, shown)
     figures = [figure_html(picture, "beside")] + ([figure_html(table, "wide")] if table else [])
-    foot: Any = element("span", say("Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
-                                    version=__version__))  # fmt: skip
     main = [element("section", element("div", *figures, class_="figures"), id="landscape")]
-    write(paths[2], document(picture.title, head, [], main, foot, "figure.beside > svg { width: 100%; }\n"))
+    write(page, document(picture.title, head, [], main, "figure.beside > svg { width: 100%; }\n"))
     return paths

@@ -28,7 +28,8 @@ from seodang.visualize.draw import save
 from seodang.visualize.figure import Axis, Bars, Figure
 from seodang.visualize.gradients import gradient_figures
 from seodang.visualize.inside import activation_figures
-from seodang.visualize.inside_page import write_page, write_pngs
+from seodang.visualize.inside_page import write_page
+from seodang.visualize.raster import write_pngs
 from seodang.visualize.sections import drawn, figure_of, sections, takes
 from seodang.visualize.stepping import STEPS, write_steps
 from seodang.visualize.tokens import text_figures

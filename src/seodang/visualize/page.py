@@ -14,6 +14,7 @@ from pathlib import Path
 from seodang.core.language import language, say
 from seodang.visualize.draw import svg
 from seodang.visualize.figure import Column, Figure, Film, Images, Panels, Passage, Strips, Table
+from seodang.visualize.frame import footer
 from seodang.visualize.grids import share_bar
 from seodang.visualize.markup import Markup, element, joined, safe
 from seodang.visualize.pixels import SMALL, data_address, enlarged, film_png, grid
@@ -27,17 +28,16 @@ SHEET_COLUMNS = 10
 """More than `MANY` pictures without captions, in few columns, are one sheet of half the width."""
 
 
-def page(title: str, header: Markup, sections: Sequence[Section], details: Markup, footer: Markup) -> str:
+def page(title: str, header: Markup, sections: Sequence[Section], details: Markup) -> str:
     """Return the whole document."""
     links = [element("a", section.title, href=f"#{section.name}") for section in sections]
     links.append(element("a", say("The run"), href="#run"))
-    return document(title, header, links, [*(section_html(section) for section in sections), details], footer)
+    return document(title, header, links, [*(section_html(section) for section in sections), details])
 
 
 def document(
-    title: str, header: Markup, links: Sequence[Markup], main: Sequence[Markup], footer: Markup, style: str = "",
-    script: str = "",
-) -> str:  # fmt: skip
+    title: str, header: Markup, links: Sequence[Markup], main: Sequence[Markup], style: str = "", script: str = ""
+) -> str:
     """Return a page of these parts; `style` and `script` come after those every page has."""
     style = (HERE / "page.css").read_text(encoding="utf-8") + style
     script = (HERE / "page.js").read_text(encoding="utf-8") + script
@@ -58,7 +58,7 @@ def document(
         element("header", element("div", header, class_="wrap")),
         element("nav", element("div", *links, class_="wrap")) if links else None,
         element("main", *main, class_="wrap"),
-        element("footer", element("div", footer, class_="wrap")),
+        element("footer", element("div", footer(), class_="wrap")),
         element("script", Markup(script)),
     )
     return "<!doctype html>\n" + element("html", head, body, lang=language()) + "\n"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +19,13 @@ from xml.etree import ElementTree
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from seodang.visualize.draw import svg
-from seodang.visualize.figure import Figure
+from seodang.core.files import write
+from seodang.visualize.draw import save, svg
+from seodang.visualize.figure import Figure, Images
+from seodang.visualize.pixels import enlarged
 
+DRAWN = 256
+"""Pixels of a picture on paper: smaller ones are enlarged by whole numbers first."""
 SCALE = 2
 """Pixels of the PNG for each unit of the SVG."""
 FINER = 2
@@ -32,6 +37,25 @@ FONTS = {
 }
 KOREAN = ("NotoSansCJK-Regular.ttc", "NotoSansKR-Regular.otf", "NanumGothic.ttf", "AppleSDGothicNeo.ttc", "malgun.ttf")
 FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts", "C:/Windows/Fonts")
+
+
+def save_both(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as SVG and as PNG, or as PNG alone where it is pixels only; return the files."""
+    drawing = save(figure, folder, name)
+    return [drawing, *write_pngs([figure], [drawing])]
+
+
+def write_pngs(figures: Sequence[Figure], drawings: Sequence[Path]) -> list[Path]:
+    """Write beside each SVG the same as PNG, the pixels of small pictures as squares; return the files."""
+    paths = []
+    for figure, drawing in zip(figures, drawings, strict=True):
+        if drawing.suffix != ".svg":
+            continue
+        if isinstance(figure, Images):
+            figure = replace(figure, images=tuple(enlarged(image, DRAWN) for image in figure.images))
+        paths.append(drawing.with_suffix(".png"))
+        write(paths[-1], chart_png(figure))
+    return paths
 
 
 def chart_png(figure: Figure) -> bytes:

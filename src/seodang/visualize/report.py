@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from seodang.core.recipe import Recipe
 from seodang.core.run import RunFolder
 from seodang.data.dataset import Dataset
 from seodang.task.base import Task
+from seodang.visualize.frame import fact_list, heading, tile, tiles
 from seodang.visualize.history import score_name, score_text, split_name, watched
-from seodang.visualize.markup import Markup, element, joined
+from seodang.visualize.markup import Markup, element
 from seodang.visualize.page import page
 from seodang.visualize.scale import duration, large, number, size
 from seodang.visualize.sections import sections
@@ -39,7 +40,7 @@ def report(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> str:
     result = run.result or {}
     shown = sections(run, model, task, data)
     title = say("{name}: training report", name=recipe.name)
-    return page(title, header(run, recipe, task, result), shown, details(run, recipe, task.facts, result), footer())
+    return page(title, header(run, recipe, task, result), shown, details(run, recipe, task.facts, result))
 
 
 # ------------------------------------------------------------------------------------------ the headline
@@ -48,14 +49,10 @@ def report(run: RunFolder, model: nn.Module, task: Task, data: Dataset) -> str:
 def header(run: RunFolder, recipe: Recipe, task: Task, result: Mapping[str, Any]) -> Markup:
     environment = run.read_json("environment.json") or {}
     started = str(environment.get("started", ""))[:10]
-    brand = element(
-        "div", seal(), element("span", say("Seodang: training report")), element("time", started), class_="brand"
-    )
     lead = element("p", translated(recipe.about), class_="lead") if recipe.about else None
     below = element("p", " · ".join(filter(None, meta(recipe, task.facts, environment, result))), class_="meta")
-    return joined(
-        brand, element("h1", recipe.name), lead, below, element("dl", *tiles(run, task, result), class_="tiles")
-    )
+    figures = tiles(*headline(run, task, result))
+    return heading(say("Seodang: training report"), recipe.name, lead, below, figures, aside=started)
 
 
 def meta(recipe: Recipe, facts: Facts, environment: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
@@ -68,16 +65,7 @@ def meta(recipe: Recipe, facts: Facts, environment: Mapping[str, Any], result: M
             str(result.get("precision", ""))]  # fmt: skip
 
 
-def seal() -> Markup:
-    """Return the small sign of the house: the first letter of 서당."""
-    return element(
-        "svg", element("rect", x=0, y=0, width=26, height=26, rx=6, fill="#D55E00"),
-        element("text", "서", x=13, y=18.5, font_size=15, font_weight=700, fill="#ffffff", text_anchor="middle"),
-        width=26, height=26, viewBox="0 0 26 26", aria_hidden="true",
-    )  # fmt: skip
-
-
-def tiles(run: RunFolder, task: Task, result: Mapping[str, Any]) -> list[Markup]:
+def headline(run: RunFolder, task: Task, result: Mapping[str, Any]) -> list[Markup]:
     """Return the figures of the headline: the score that decides, other scores, time, size, speed."""
     scores = dict(run.scores)
     split = split_name(str(result.get("split") or ""))
@@ -88,17 +76,17 @@ def tiles(run: RunFolder, task: Task, result: Mapping[str, Any]) -> list[Markup]
         value = scores.pop(name)
         before = first["scores"].get(name) if first and first["step"] == 0 else None
         chance = say("before training: {value}", value=score_text(name, before)) if _is_number(before) else None
-        shown.append(_tile(_on(score_name(name), split), score_text(name, value), chance, "main"))
+        shown.append(tile(_on(score_name(name), split), score_text(name, value), chance, "main"))
     for other, value in list(scores.items())[:MOST_SCORES]:
         if _is_number(value):
-            shown.append(_tile(score_name(other), score_text(other, value)))
+            shown.append(tile(score_name(other), score_text(other, value)))
     if seconds := result.get("train_seconds"):
-        shown.append(_tile(say("training time"), duration(float(seconds)), _length(result)))
+        shown.append(tile(say("training time"), duration(float(seconds)), _length(result)))
     if parameters := result.get("parameters"):
-        shown.append(_tile(say("parameters"), large(float(parameters))))
+        shown.append(tile(say("parameters"), large(float(parameters))))
     if rate := result.get(f"{task.counts}_per_second"):
         shown.append(
-            _tile(say("speed"), large(float(round(rate))), say("{things} per second", things=counted(task.counts)))
+            tile(say("speed"), large(float(round(rate))), say("{things} per second", things=counted(task.counts)))
         )
     return shown
 
@@ -122,11 +110,6 @@ def _length(result: Mapping[str, Any]) -> str | None:
     return say("{steps} updates", steps=f"{steps:,}") if isinstance(steps, int) else None
 
 
-def _tile(name: str, value: str, small: str | None = None, kind: str = "") -> Markup:
-    below = element("small", small) if small else None
-    return element("div", element("dt", name), element("dd", value, below), class_=f"tile {kind}".strip())
-
-
 # ------------------------------------------------------------------------------------------- the details
 
 
@@ -143,12 +126,6 @@ def details(run: RunFolder, recipe: Recipe, facts: Facts, result: Mapping[str, A
     about = element("p", say("What decided the result, and how to get it again."))
     head = element("h2", say("The run"))
     return element("section", head, about, element("div", left, right, class_="figures"), id="run")
-
-
-def fact_list(facts: Sequence[tuple[str, str]]) -> Markup:
-    return element(
-        "dl", *(joined(element("dt", name), element("dd", value)) for name, value in facts if value), class_="facts"
-    )
 
 
 def data_facts(recipe: Recipe, facts: Facts) -> list[tuple[str, str]]:
@@ -188,11 +165,3 @@ def machine_facts(environment: Mapping[str, Any], result: Mapping[str, Any]) -> 
             f"Seodang {environment.get('seodang', __version__)}, PyTorch {text('torch')}, Python {text('python')}",
         ),
     ]
-
-
-def footer() -> Markup:
-    text = say(
-        "Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
-        version=__version__,
-    )
-    return element("span", text)

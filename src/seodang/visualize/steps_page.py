@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from seodang import __version__
 from seodang.core.inputs import Facts
 from seodang.core.language import say
 from seodang.visualize.colour import DIVERGING, balanced, painted
 from seodang.visualize.draw import svg
 from seodang.visualize.figure import Axis, Column, Matrix, Table
 from seodang.visualize.formula import math
+from seodang.visualize.frame import heading, tile, tiles
 from seodang.visualize.markup import Markup, element, joined, safe
 from seodang.visualize.page import document, figure_html
 from seodang.visualize.pixels import data_address, enlarged, grid
-from seodang.visualize.report import seal
 from seodang.visualize.scale import number
 from seodang.visualize.steps import Numbers, Step, Walk
 from seodang.visualize.steps_accounts import DIGITS, Account, Place, accounts
@@ -38,12 +37,11 @@ def steps_page(walk: Walk, name: str, what: str, facts: Facts, apart: float) -> 
     pass by hand.
     """
     told = accounts(walk)
-    head = joined(
-        element("div", seal(), element("span", say("Seodang: step by step")), class_="brand"),
-        element("h1", name),
+    head = heading(
+        say("Seodang: step by step"), name,
         element("p", say("One example forward, its loss, and the chain rule back: every layer with its numbers."), class_="lead"),
         element("p", what, class_="meta"),
-        element("dl", *_tiles(walk, apart), class_="tiles"),
+        tiles(*_headline(walk, apart)),
     )  # fmt: skip
     titles = [
         ("overview", say("Overview")),
@@ -70,29 +68,22 @@ def steps_page(walk: Walk, name: str, what: str, facts: Facts, apart: float) -> 
                 class_="back"),
     ]  # fmt: skip
     links = [element("a", title, href=f"#{place}") for place, title in titles]
-    foot = element("span", say("Written by Seodang {version}. This page is whole: it loads nothing and tells nobody anything.",
-                               version=__version__))  # fmt: skip
     style = (HERE / "steps.css").read_text(encoding="utf-8")
-    return document(say("{name}: step by step", name=name), head, links, main, foot, style)
+    return document(say("{name}: step by step", name=name), head, links, main, style)
 
 
-def _tiles(walk: Walk, apart: float) -> list[Markup]:
+def _headline(walk: Walk, apart: float) -> list[Markup]:
     weights = sum(gradient.size for step in walk.steps for gradient in step.gradients.values())
     norm = float(np.sqrt(sum(np.square(gradient).sum() for step in walk.steps for gradient in step.gradients.values())))
-    shown = [
-        (say("loss of this example"), number(walk.value, DIGITS), loss_words(walk), "tile main"),
-        (say("layers"), str(len(walk.steps)), None, "tile"),
-        (say("weights"), number(weights), None, "tile"),
-        (say("norm of the gradient"), number(norm, DIGITS), None, "tile"),
-        (
-            say("autograd and by hand differ by"),
-            f"{apart:.0e}" if apart else "0",
-            say("at most, in double precision"),
-            "tile",
+    return [
+        tile(say("loss of this example"), number(walk.value, DIGITS), loss_words(walk), "main"),
+        tile(say("layers"), str(len(walk.steps))),
+        tile(say("weights"), number(weights)),
+        tile(say("norm of the gradient"), number(norm, DIGITS)),
+        tile(
+            say("autograd and by hand differ by"), f"{apart:.0e}" if apart else "0", say("at most, in double precision")
         ),
     ]
-    return [element("div", element("dt", name), element("dd", value, element("small", small) if small else None), class_=kind)
-            for name, value, small, kind in shown]  # fmt: skip
 
 
 def _overview(walk: Walk) -> Table:

@@ -133,10 +133,6 @@ def told(path: Path) -> str:
             return say("Batches and pictures may have any size.")
         case "fixed":
             return say("Batches may have any size; pictures have one: this network does not average its maps.")
-        case str(sizes) if sizes:
-            return say(
-                "Batches may have any size; the sides of pictures are multiples of {step}.", step=sizes.split()[-1]
-            )
     return ""
 
 
@@ -187,9 +183,12 @@ def _freest(
     for place, freedom in enumerate(choices):
         try:
             with _quiet(), torch.no_grad():
-                return torch.export.export(_Plain(model), (example,), dynamic_shapes=(dict(freedom.axes),),
-                                           prefer_deferred_runtime_asserts_over_guards=freedom.sizes == "any"), freedom  # fmt: skip
-        except (NotImplementedError, torch._dynamo.exc.UserError, RuntimeError, ValueError):
+                graph = torch.export.export(_Plain(model), (example,), dynamic_shapes=(dict(freedom.axes),),
+                                            prefer_deferred_runtime_asserts_over_guards=freedom.sizes == "any")  # fmt: skip
+                if freedom.sizes == "any":
+                    graph.module()(_filled(example, 1, freedom.other))
+            return graph, freedom
+        except (NotImplementedError, AssertionError, torch._dynamo.exc.UserError, RuntimeError, ValueError):
             if place == len(choices) - 1:
                 raise
     raise AssertionError("there is at least one choice")
@@ -265,12 +264,11 @@ def _write(bundle: Bundle, path: Path, name: str, data: bytes, facts: dict[str, 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' own remarks from the user: what matters is checked and said by `_compare`."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

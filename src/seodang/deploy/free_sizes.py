@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-STEP = 32
-"""Pictures of sides in such steps come through every pooling without an edge that is half covered."""
-MOST_STEPS = 512
+MORE = (33, 67)
+"""So many pixels higher and wider are the pictures other sizes are tried with: odd, so that edges are half covered."""
 
 
 class Freedom(NamedTuple):
     """Axes of the inputs that may have any size, as torch.export is told."""
 
     sizes: str
-    """Of pictures: "any", "multiples of 32" or "fixed"; "" for inputs that are none."""
+    """Of pictures: "any" or "fixed"; "" for inputs that are none."""
     axes: Mapping[int, Any]
     other: tuple[int, ...]
     """The shape (without batch) of an example of another size, to check with."""
@@ -37,12 +36,8 @@ def freedoms(model: nn.Module, blank: Tensor) -> list[Freedom]:
     if not averages_its_maps(model, blank):
         return [fixed]
     channels, height, width = shape
-    other = (channels, height + STEP, width + 2 * STEP)
-    found = [Freedom("any", batch | {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, other)]
-    if not (height % STEP or width % STEP) and min(height, width) > STEP:
-        steps = {axis: STEP * Dim(name, min=2, max=MOST_STEPS) for axis, name in ((2, "rows"), (3, "columns"))}
-        found.append(Freedom(f"multiples of {STEP}", batch | steps, other))
-    return [*found, fixed]
+    other = (channels, height + MORE[0], width + MORE[1])
+    return [Freedom("any", batch | {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, other), fixed]
 
 
 def averages_its_maps(model: nn.Module, blank: Tensor) -> bool:
@@ -55,7 +50,7 @@ def averages_its_maps(model: nn.Module, blank: Tensor) -> bool:
 
     pools = [module for module in model.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
     hooks = [module.register_forward_hook(note) for module in pools]
-    larger = blank.new_zeros(1, blank.shape[1], blank.shape[2] + STEP, blank.shape[3] + 2 * STEP)
+    larger = blank.new_zeros(1, blank.shape[1], blank.shape[2] + MORE[0], blank.shape[3] + MORE[1])
     try:
         with torch.no_grad():
             usual, answer = model(blank[:1]), model(larger)

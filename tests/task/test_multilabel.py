@@ -83,7 +83,7 @@ def photos(root: Path) -> Path:
 
 def test_a_run_learns_several_labels_from_a_csv(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos")
-    run = sd.train("lenet5", data=root, run=tmp_path / "run", **{
+    run = sd.train("lenet-5", data=root, run=tmp_path / "run", **{
         "data.labels": "labels.csv", "data.image_size": 28, "train.epochs": 12, "train.threads": 1, "optimizer.lr": 0.003})  # fmt: skip
     assert run.recipe.task.name == "multilabel"
     assert run.scores["map"] > 0.95
@@ -99,8 +99,8 @@ def test_one_class_of_each_is_refused_where_there_may_be_several(tmp_path: Path)
     root = photos(tmp_path / "photos")
     with pytest.raises(ConfigError, match=r"Use task\.name=multilabel"):
         sd.train(
-            "lenet5", data=root, run=tmp_path / "run", **{"data.labels": "labels.csv", "task.name": "classification"}
+            "lenet-5", data=root, run=tmp_path / "run", **{"data.labels": "labels.csv", "task.name": "classification"}
         )
     with pytest.raises(ConfigError, match="has no class of its own"):
-        sd.train("lenet5", data=root, run=tmp_path / "run", **{"data.labels": "labels.csv", "train.balance": 1.0})
+        sd.train("lenet-5", data=root, run=tmp_path / "run", **{"data.labels": "labels.csv", "train.balance": 1.0})
     assert not (tmp_path / "run").exists()

@@ -49,7 +49,7 @@ def test_a_balanced_run_resumes_exactly(tmp_path) -> None:  # type: ignore[no-un
     [
         ("diabetes-mlp", {"train.balance": 1.0}, "has no class of its own"),
         ("iris-mlp", {"train.balance": 1.0, "train.bootstrap": 1}, "both decide which examples are drawn"),
-        ("iris-mlp", {"train.balance": 2.0}, "should be 1 or less"),
+        ("iris-mlp", {"train.balance": 2.0}, "should be 1.0 or less"),
     ],
     ids=["quantities", "bootstrap", "range"],
 )

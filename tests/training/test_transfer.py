@@ -78,13 +78,13 @@ def test_with_the_same_classes_the_head_is_taken_too(source: Any, tmp_path: Path
 def test_what_does_not_fit_is_listed(source: Any, data: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"stem.*has shape \(4, .*the model needs \(8, "):
         train(data, tmp_path / "run", source, **{"model.width": 8})
-    with pytest.raises(WeightsError, match="unexpected|missing"):
+    with pytest.raises(WeightsError, match=r"unexpected|missing"):
         train(data, tmp_path / "run", source, **{"model.blocks_per_stage": 2})
     assert not (tmp_path / "run").exists()
 
 
 def test_another_model_another_place_and_changed_weights_are_refused(source: Any, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds a resnet20-cifar, but model.name=resnet32-cifar"):
+    with pytest.raises(ConfigError, match=r"holds a resnet20-cifar, but model\.name=resnet32-cifar"):
         sd.train("resnet32-cifar", data=data, **{"train.start": str(source.path)})
     with pytest.raises(WeightsError, match="no run with a checkpoint, no bundle"):
         train(data, tmp_path / "run", source, **{"train.start": str(tmp_path / "nothing")})

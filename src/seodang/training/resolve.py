@@ -15,7 +15,7 @@ from seodang.core.errors import ConfigError, DataError, UnknownName, nearest
 from seodang.core.language import say
 from seodang.core.places import expanded
 from seodang.core.recipe import LENGTHS, Choice, Recipe
-from seodang.core.shipped import recipe_path, recipe_values
+from seodang.core.shipped import recipe_names, recipe_path, recipe_values
 
 if TYPE_CHECKING:
     from seodang.training.proposing import Picked
@@ -84,7 +84,13 @@ def _named_model(name: str) -> str | None:
         from seodang.models.base import architectures  # lazy: 1 s
         from seodang.models.published import PUBLISHED
 
-        return name if name in architectures or name in PUBLISHED else None
+        if name in architectures or name in PUBLISHED:
+            return name
+        similar = nearest(name, [*recipe_names(), *architectures.names()])
+        if not similar or nearest(name, recipe_names()):
+            raise
+        raise UnknownName("There is neither a recipe nor a model called '{name}'.{suggestion} See them all: seodang list", name=name,
+                          suggestion=similar) from None  # fmt: skip
 
 
 def _picked(

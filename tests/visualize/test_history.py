@@ -8,7 +8,7 @@ import pytest
 
 from seodang.visualize.draw import svg
 from seodang.visualize.figure import Lines, Panels
-from seodang.visualize.history import MOST_LAYERS, best_event, curves, score_text, watched
+from seodang.visualize.history import MOST_LAYERS, curves, score_text, watched
 
 
 def stepped(step: int, loss: float, **losses: float) -> dict[str, Any]:
@@ -54,7 +54,6 @@ def test_the_best_is_marked_where_the_score_decides() -> None:
     (mark,) = figures(EVENTS)["score-accuracy"].marks
     assert (mark.x, mark.y, mark.text) == (2.0, 0.95, "best 95 %, update 20")
     assert figures(EVENTS)["loss"].marks == ()
-    assert best_event(EVENTS, ("accuracy", "max")) == EVENTS[5]
     (mark,) = figures(EVENTS, ("loss", "min"))["loss"].marks
     assert (mark.x, mark.y) == (2.0, 0.8)
 

@@ -193,7 +193,12 @@ def usage_message(error: Any) -> str:
             return say("{name} is missing. {help}", name=name, help=help_hint)
         case "BadParameter" if getattr(error, "param", None):
             name = error.param.opts[0] if error.param.param_type_name == "option" else error.param.metavar
-            return say("{name}: {reason} {help}", name=name, reason=error.message, help=help_hint)
+            reason = error.message.removeprefix("Value error, ")
+            if one_of := re.fullmatch(r"'(.*?)' is not one of ('.*')\.", reason):
+                return say("{name}: there is no '{value}'.{suggestion} It is one of: {known}. {help}", name=name, value=one_of[1],
+                           suggestion=nearest(one_of[1], one_of[2].strip("'").split("', '")), known=one_of[2].replace("'", ""),
+                           help=help_hint)  # fmt: skip
+            return say("{name}: {reason} {help}", name=name, reason=reason, help=help_hint)
         case "BadOptionUsage":
             return say("{option}: needs a value. {help}", option=error.option_name, help=help_hint)
         case "NoArgsIsHelpError":

@@ -59,8 +59,10 @@ def _command(name: str, function: Callable[..., None], about: str) -> None:
     app.command(name, cls=Command, help=about)(function)
 
 
-_command("list", listing.list_, say("List recipes, models, datasets, tasks and optimizers."))
-_command("show", listing.show, say("Show a recipe, model, dataset, task or optimizer: settings, layers, source."))
+_command("list", listing.list_, say("List recipes, ladders, models, datasets, tasks, optimizers and augmentations."))
+_command(
+    "show", listing.show, say("Show a recipe, ladder, model, dataset, task or optimizer: settings, layers, source.")
+)
 _command("train", training.train, say("Train a recipe. Ctrl-C saves; a second one ends at once."))
 _command("resume", training.resume, say("Go on with a stopped or killed run, as if it had never stopped."))
 _command("find-lr", finding.find_lr, say("Find a good learning rate: a moment's training with a rising rate."))

@@ -21,14 +21,14 @@ from seodang.core.language import say, translated
 from seodang.core.places import expanded
 
 if TYPE_CHECKING:
-    from seodang.core.registry import Entry
+    from seodang.core.registry import Entry, Registry
 
 SECTIONS = {"models": "model", "datasets": "data", "tasks": "task", "optimizers": "optimizer"}
-Kind = Literal["models", "recipes", "ladders", "datasets", "tasks", "optimizers"]
+Kind = Literal["models", "recipes", "ladders", "datasets", "tasks", "optimizers", "augmentations"]
 
 
 def list_(
-    kind: Annotated[Kind | None, typer.Argument(metavar="[models|recipes|ladders|datasets|tasks|optimizers]", help=say(
+    kind: Annotated[Kind | None, typer.Argument(metavar="[models|recipes|ladders|datasets|tasks|optimizers|augmentations]", help=say(
         "What to list; everything if it is left out."))] = None,
     plugin: Plugin = None,
     machine: Json = False,
@@ -37,13 +37,14 @@ def list_(
     load(plugin)
     from seodang.cli.laddering import ladder_rows
 
-    makers = {"recipes": recipe_rows, "ladders": ladder_rows, **{name: partial(entry_rows, name) for name in SECTIONS}}
+    makers = {"recipes": recipe_rows, "ladders": ladder_rows, **{name: partial(entry_rows, name) for name in SECTIONS},
+              "augmentations": augmentation_rows}  # fmt: skip
     found = {name: maker() for name, maker in makers.items() if kind in (None, name)}
     if machine:
         write_json(found[kind] if kind else found)
         return
     titles = {"recipes": say("Recipes"), "ladders": say("Ladders"), "models": say("Models"), "datasets": say("Datasets"), "tasks": say("Tasks"),
-              "optimizers": say("Optimizers")}  # fmt: skip
+              "optimizers": say("Optimizers"), "augmentations": say("Augmentations")}  # fmt: skip
     for number, (name, rows) in enumerate(found.items()):
         if not kind:
             write_lines([*([""] if number else []), titles[name]])
@@ -67,7 +68,17 @@ def recipe_rows() -> list[dict[str, Any]]:
 def entry_rows(kind: str) -> list[dict[str, Any]]:
     from seodang.training.resolve import registry_of  # lazy: 1 s
 
-    registry = registry_of(SECTIONS[kind])
+    return rows_of(registry_of(SECTIONS[kind]))
+
+
+def augmentation_rows() -> list[dict[str, Any]]:
+    from seodang.data.augment import augmentations  # lazy: 1 s
+
+    return rows_of(augmentations)
+
+
+def rows_of(registry: Registry[Any]) -> list[dict[str, Any]]:
+    """Return the names of a registry with what each is."""
     return [{"name": name, "about": registry[name].about} for name in registry.names()]
 
 

@@ -125,7 +125,7 @@ def _noise(levels: Sequence[float], paths: list[Path]) -> dict[str, Any]:
 
 
 def class_recall(paths: list[Path]) -> dict[str, float]:
-    """Return for each class the share of its held-out examples that a run's model finds.
+    """Return for each class that has held-out examples the share of them that a run's model finds.
 
     Raises: ConfigError if its answers are no classes.
     """
@@ -136,7 +136,7 @@ def class_recall(paths: list[Path]) -> dict[str, float]:
     if classes is None:
         raise ConfigError("afterwards.classes: the task '{task}' does not answer with classes.",
                           task=api.open_run(paths[0]).recipe.task.name)  # fmt: skip
-    return {name: float(row["recall"] or 0.0) for name, row in classes.items()}
+    return {name: float(row["recall"]) for name, row in classes.items() if row["recall"] is not None}
 
 
 def _table(kind: str, title: str, name: str, rows: Rows) -> dict[str, Any]:

@@ -26,8 +26,6 @@ from seodang.data.delivery import Delivery
 from seodang.data.finding import Finding
 from seodang.data.workers import come_up, stops_held_back
 
-SPLITS = ("train", "valid", "test")
-
 
 class ImageBatch(NamedTuple):
     """`images` (B, C, H, W), normalised; `labels` (B,), or None where there are none."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from seodang.core.errors import ConfigError
 from seodang.core.inputs import Facts, ImageInputs
 from seodang.core.recipe import Choice
-from seodang.data.augment import augmentations
+from seodang.data.augment import augmentations, changed, fitted
 from seodang.data.dataset import Draws
-from seodang.data.images import statistics
+from seodang.data.images import normalize, statistics
 from seodang.evaluation.members import Member, conversion, require_fit
 from seodang.task.base import Task
 
@@ -97,11 +97,7 @@ class Augmented(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.task, self.inputs, self.draws, self.seed = model, task, inputs, draws, seed
-        self.changes = [
-            augmentations.make(Choice.of({"name": name}) if isinstance(name, str) else name) for name in names
-        ]
-        for change in self.changes:
-            change.fit(inputs)
+        self.changes = fitted(names, inputs)
         self.seen = 0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -110,10 +106,8 @@ class Augmented(nn.Module):
         outputs = [self.model(images)]
         for draw in range(1, self.draws):
             drawn = Draws(self.seed, draw, self.seen, len(images), slice(None))
-            changed = grey
-            for change in self.changes:
-                changed = change(changed, drawn)
-            outputs.append(self.model((changed / 255 - mean) / std))
+            version = changed(grey, self.changes, drawn)
+            outputs.append(self.model(normalize(version / 255, self.inputs)))
         self.seen += 1
         return averaged(self.task, outputs)
 

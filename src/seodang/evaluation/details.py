@@ -11,9 +11,8 @@ import torch
 from seodang.core.inputs import Facts
 from seodang.visualize.answers import Answers
 from seodang.visualize.calibration import calibration_of
-from seodang.visualize.classes import class_names, class_scores, confusion_counts, mistakes_in_order
+from seodang.visualize.classes import MISTAKES, class_names, class_scores, confusion_counts, mistakes_in_order
 
-MISTAKES = 24
 TOP = 5
 
 

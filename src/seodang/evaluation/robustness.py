@@ -78,7 +78,7 @@ def checked(levels: Sequence[float], repeats: int) -> list[float]:
     Raises: ConfigError
     """
     if not levels or len(levels) > MOST_LEVELS or any(not math.isfinite(level) or level < 0 for level in levels):
-        raise ConfigError("{levels}: levels of noise are 1 to {most} numbers from 0 on, for example 0,8,16,32.",
+        raise ConfigError("noise={levels}: levels of noise are 1 to {most} numbers from 0 on, for example 0,8,16,32.",
                           levels=",".join(map(str, levels)) or "–", most=MOST_LEVELS)  # fmt: skip
     if not 1 <= repeats <= MOST_REPEATS:
         raise ConfigError("--repeats={repeats}: should be from 1 to {most}.", repeats=repeats, most=MOST_REPEATS)

@@ -28,7 +28,6 @@ from seodang.models.bundle import (
     WEIGHTS,
     BundleRecord,
     json_bytes,
-    load_weights,
     read_tensors,
     ties,
 )
@@ -127,10 +126,6 @@ class Checkpoint:
 
     def random_of(self, rank: int) -> dict[str, Tensor]:
         return {key.split("/")[1]: value[rank] for key, value in self.random.items()}
-
-    def load_model(self, model: nn.Module) -> None:
-        """Put the evaluated weights into an unsharded model."""
-        load_weights(model, self.weights, self.path / WEIGHTS)
 
     def load_live(self, model: nn.Module) -> None:
         """Put the weights that are trained into `model`: not the averages, where both exist. Shards take their part."""

@@ -338,7 +338,3 @@ def histogram(figure: Histogram, width: float = 520, height: float = 290) -> Dra
         names = [(say("found"), colour(0), False), (say("expected"), colour(1), False)]
         parts.append(_legend(names, frame.left + 8, frame.top + 4))
     return Drawing(width, height, joined(*parts))
-
-
-def is_chart(figure: Figure) -> bool:
-    return isinstance(figure, (Lines, Scatter, Bars, Histogram))

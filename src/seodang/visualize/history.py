@@ -74,11 +74,6 @@ def watched(events: Events) -> list[Mapping[str, Any]]:
     return [event for event in evaluated if event["split"] == evaluated[0]["split"]]
 
 
-def best_event(events: Events, monitor: tuple[str, str]) -> Mapping[str, Any] | None:
-    """Return the evaluation whose checkpoint was kept as the best, or None if none was chosen."""
-    return next((event for event in reversed(watched(events)) if event.get("best")), None)
-
-
 def is_share(name: str) -> bool:
     return any(word in name.lower() for word in SHARES)
 

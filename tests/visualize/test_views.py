@@ -18,6 +18,7 @@ from seodang.core.inputs import Facts, ImageInputs, TokenInputs
 from seodang.core.recipe import Choice
 from seodang.models.base import architectures
 from seodang.task.base import Task, tasks
+from seodang.visualize import attribution
 from seodang.visualize.backward import class_gradient
 from seodang.visualize.draw import svg
 from seodang.visualize.embeddings import embed
@@ -67,7 +68,9 @@ def seen(model: nn.Module, facts: Facts) -> list[Figure]:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_network_for_pictures_is_open(name: str) -> None:
+def test_every_network_for_pictures_is_open(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attribution, "STEPS", 4)  # how exactly is tested beside finite differences
+    monkeypatch.setattr(attribution, "MOST_STEPS", 4)
     model = tiny(name).float()
     config = model.config.values()
     figures = seen(model, facts_of(config["in_channels"], *config["image_size"], config["num_classes"]))
@@ -138,7 +141,7 @@ def test_every_view_of_a_run_is_written(run: Any, five: str, tmp_path: Path) -> 
     found = names(run.look(five, "class=3", "layer=features.1", to=tmp_path))
     assert found[2:4] == ["input-activations-features.1.svg", "input-maps.svg"]
     assert "What speaks for 3" in (tmp_path / "input-maps.svg").read_text()
-    assert "default-src &#39;none&#39;" in (tmp_path / "input.html").read_text()
+    assert "default-src &#x27;none&#x27;" in (tmp_path / "input.html").read_text()
     assert {path: path.stat().st_mtime_ns for path in sorted(run.path.rglob("*"))} == before
 
 

@@ -205,7 +205,7 @@ class Saver:
         Also at the end of each cycle of the learning rate: that snapshot is kept.
         """
         every = self._every
-        return self.spare(step) or every > 0 and step % every % (every // 2 if self._large else every) == 0
+        return self.spare(step) or (every > 0 and step % every % (every // 2 if self._large else every) == 0)
 
     def _mark(self, best: str | None) -> None:
         if self.run.marked != best:

@@ -119,7 +119,9 @@ class Train(Config):
             raise ValueError(say("balance={balance} and bootstrap={bootstrap} both decide which examples are drawn: give one",
                                  balance=self.balance, bootstrap=self.bootstrap))  # fmt: skip
         if self.thaw and not self.freeze:
-            raise ValueError(say("thaw={thaw} trains frozen layers one after the other, and freeze says of none", thaw=self.thaw))
+            raise ValueError(
+                say("thaw={thaw} trains frozen layers one after the other, and freeze says of none", thaw=self.thaw)
+            )
         if self.start_digest and not self.start:
             raise ValueError(say("start_digest belongs to start, and there is none"))
         for name, least in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from statistics import median
 
@@ -197,7 +198,7 @@ def batch_too_small(story: Story) -> Finding | None:
 
 def _not_finite(story: Story) -> bool:
     reason = str(story.failed.get("reason", "")) if story.failed else ""
-    return any(word in reason.lower() for word in ("nan", "inf", "finite", "유한"))
+    return re.search(r"\b(nan|inf|infinite|infinity|finite)\b|유한", reason.lower()) is not None
 
 
 def _recipe(story: Story) -> str:

@@ -16,7 +16,7 @@ from seodang.core.language import say
 from seodang.core.places import expanded
 from seodang.core.recipe import Choice, Train
 from seodang.core.run import RunFolder
-from seodang.data.download import cache_folder
+from seodang.data.download import bundle_folder
 from seodang.data.finding import listed
 from seodang.models.base import architectures
 from seodang.models.bundle import SETTINGS, WEIGHTS, BundleRecord, load_weights, read_record, read_tensors, ties
@@ -43,11 +43,6 @@ class Source(NamedTuple):
         choice = self.record.model
         preset = architectures[choice.name].settings.values()
         return {key: value for key, value in choice.settings.items() if key not in DECIDED and preset.get(key) != value}
-
-
-def bundle_folder(address: str) -> Path:
-    """Return where published weights lie once `seodang import` has made a bundle of them."""
-    return cache_folder() / "bundles" / address
 
 
 def find_source(start: str) -> Source:

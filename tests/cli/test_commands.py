@@ -63,7 +63,7 @@ def test_help_lists_every_command_and_no_arguments_are_help(seodang: Any) -> Non
 
 def test_list(seodang: Any) -> None:
     everything = seodang("list", "--json").json
-    assert set(everything) == {"recipes", "ladders", "models", "datasets", "tasks", "optimizers"}
+    assert set(everything) == {"recipes", "ladders", "models", "datasets", "tasks", "optimizers", "augmentations"}
     assert {"digits-mlp", "digits-cnn"} <= {row["name"] for row in everything["recipes"]}
     assert seodang("list", "models", "--json").json == everything["models"]
     shown = seodang("list", "tasks").out

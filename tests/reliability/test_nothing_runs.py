@@ -30,15 +30,17 @@ FILES = {str(path.relative_to(SOURCE)): path for path in sorted(SOURCE.rglob("*.
 
 AUDITED = {
     "deploy/sandbox.py": {"torch.load", "subprocess.run", "ctypes"},
+    "deploy/guarded_program.py": {"torch.export.load", "subprocess.Popen"},
     "training/launch.py": {"subprocess.Popen"},
     "cli/measuring.py": {"subprocess.run"},
     "core/registry.py": {"importlib.import_module", "importlib.util.module_from_spec", "loader.exec_module"},
     "comparison/running.py": {"subprocess.Popen"},
+    "comparison/nursery.py": {"subprocess.Popen"},
     "training/allocator.py": {"ctypes"},
     "core/stopping.py": {"ctypes"},
     "__init__.py": {"importlib.import_module"},
 }
-"""File → what it alone may do: open a pickle in the child, start ranks, runs and git, call the C library, import
+"""File → what it alone may do: open a pickle or a program in the child, start ranks, runs and git, call the C library, import
 the package's own modules and plug-ins."""
 CALLS = {
     "eval", "exec", "compile", "__import__", "breakpoint", "runpy.run_path", "runpy.run_module",

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -136,7 +137,10 @@ def test_a_roll_call_names_who_is_silent(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(devices, "_STORES", [store])
     assert devices.silent_processes(0, 4, 0.2) == [1, 3]
     assert devices.silent_processes(2, 4, 0.2) == [1, 3]
-    monkeypatch.setattr(devices, "_STORES", [types.SimpleNamespace(set=lambda key, value: time.sleep(60))])
+    free = threading.Event()
+    stuck = types.SimpleNamespace(set=lambda key, value: free.wait(60), check=lambda keys: False)
+    monkeypatch.setattr(devices, "_STORES", [stuck])
     began = time.monotonic()
     assert devices.silent_processes(0, 2, 0.2) == []  # whoever keeps the store is stuck
     assert time.monotonic() - began < 5
+    free.set()

@@ -60,7 +60,7 @@ CALLS = [
         ["show", "digits-mpl"],
         r"no recipe, ladder, model, dataset, task or optimizer called 'digits-mpl'\. Did you mean 'digits-mlp'",
     ),
-    (["new", "recipe", "x", "--from", "nothing"], r"no recipe called 'nothing'"),
+    (["new", "recipe", "x", "--from", "nothing"], r"neither a recipe nor a model called 'nothing'"),
     (["check", "digits-mlp", "--write"], r"belong to --measure"),
     (["check", "--measure"], r"takes one recipe"),
     (["check", "digits-mlp", "--measure", "--at-least", "accuracy"], r"'accuracy': a promise is written name=number"),

@@ -15,6 +15,8 @@ BITS = 6
 """Bits of 64 in which the hashes of near copies may differ."""
 LEVELS = 8.0
 """Grey levels in which the small pictures may differ, in the mean, after their brightness is taken away."""
+SPOT = 60.0
+"""Grey levels in which they may differ at one place: another small thing on the same ground is another picture."""
 LEAST = 12.0
 """Standard deviation of the small picture's grey levels below which there is too little to compare."""
 BLOCK = 1024
@@ -64,5 +66,6 @@ def near_pairs(prints: Sequence[Print | None], sides: Sequence[int]) -> Iterator
         wanted = (first < second) & ((side[first] != side[second]) | (not across))
         first, second = first[wanted], second[wanted]
         for one, two in zip(first.tolist(), second.tolist(), strict=True):
-            if np.abs(small[one] - small[two]).mean() <= LEVELS:
+            differences = np.abs(small[one] - small[two])
+            if differences.mean() <= LEVELS and differences.max() <= SPOT:
                 yield int(places[one]), int(places[two])

@@ -1,6 +1,6 @@
 """The doctor while a run goes on: a listener that answers with what it finds in the history so far.
 
-It is a pure function of the recorded events, so a resumed run finds the same again. It looks at every twentieth of a run only;
+It is a pure function of the recorded events, so a resumed run finds the same again. It looks at twelve moments of a run only;
 benchmarks/doctor.py measures what that costs.
 """
 
@@ -15,7 +15,7 @@ from seodang.diagnosis import course, rates
 from seodang.diagnosis.finding import Finding
 from seodang.diagnosis.story import Story
 
-LOOKS = 20
+LOOKS = 12
 """Times a run is looked at."""
 EARLIEST = 0.2
 """Share of a run before which only what cannot be undone is said."""

@@ -15,9 +15,9 @@ from torch.distributed.tensor import DTensor
 
 MOST_LAYERS = 32
 """Layers that are watched: of more, as many evenly spaced ones. A line of progress stays short, and cheap."""
-EVERY = 4
-"""Lines of progress of which one is read, after the first that many: reading takes 0.2 ms, and the smallest networks make an update in
-that time (benchmarks/doctor.py)."""
+FIRST, EVERY = 4, 6
+"""Lines of progress that are read at the beginning, and of how many one is read then: reading takes 0.2 ms, and the smallest networks
+make an update in that time (benchmarks/doctor.py)."""
 DIGITS = 4
 """Digits of a signal that are kept."""
 
@@ -44,8 +44,8 @@ class LayerSignals:
         self.layers = [found[place] for place in places]
 
     def at(self, line: int) -> dict[str, dict[str, float]]:
-        """Return what `read` returns at every fourth line of progress, and at the first four; else nothing."""
-        return self.read() if line <= EVERY or line % EVERY == 0 else {}
+        """Return what `read` returns at the first lines of progress, and at one of `EVERY` later; else nothing."""
+        return self.read() if line <= FIRST or line % EVERY == 0 else {}
 
     @torch.no_grad()
     def read(self) -> dict[str, dict[str, float]]:

@@ -60,7 +60,7 @@ def until(true: Callable[[], bool], seconds: float = 120) -> None:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, int]]:
-    """Return a comparison whose process was killed when its first run had finished, and when that run's files were written."""
+    """Return a comparison whose process was killed when its first run had finished, and when the files of finished runs were written."""
     folder = tmp_path_factory.mktemp("compare") / "both"
     process = start(folder, *WORDS)
     until(lambda: (folder / "sgd-seed0" / "result.json").exists() and (folder / "adam-seed0" / "recipe.toml").exists())
@@ -69,7 +69,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, i
     first = RunFolder(folder / "sgd-seed0")
     assert first.is_complete
     until(lambda: not RunFolder(folder / "adam-seed0").is_running)
-    return folder, {path: path.stat().st_mtime_ns for path in first.path.rglob("*") if path.is_file()}
+    finished = [path.parent for path in folder.glob("*/result.json") if RunFolder(path.parent).is_complete]
+    return folder, {path: path.stat().st_mtime_ns for run in finished for path in run.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +92,13 @@ def test_what_had_finished_before_the_kill_is_not_done_again(
 ) -> None:
     _, before = killed
     _, out = compared
-    assert "1 of 4 runs have finished before; they are kept." in out
+    kept = sum(
+        path.name == "result.json" for path in before
+    )  # a second one may have ended before it saw that it was alone
+    assert 1 <= kept < 4
+    assert f"{kept} of 4 runs have finished before; they are kept." in out
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert "3/3" in out and "4/4" not in out
+    assert f"{4 - kept}/{4 - kept}" in out and "4/4" not in out
 
 
 def test_the_table_holds_the_numbers_of_the_runs(compared: tuple[Path, str]) -> None:

@@ -36,6 +36,8 @@ class Nursery:
         self._began = began
         self._waiting: dict[str, Future[Ended]] = {}
         self._lock = threading.Lock()
+        self._gone = False
+        """Whether nobody answers any more: a run's own process may still hold the pipe open, and take what is written."""
         command = [sys.executable, "-m", "seodang.comparison.nursery", folder, *([plugin] if plugin else [])]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                          start_new_session=True)  # fmt: skip
@@ -52,6 +54,9 @@ class Nursery:
         future: Future[Ended] = Future()
         with self._lock:
             self._waiting[name] = future
+            if self._gone:
+                self._give_up()
+                return future
             try:
                 self._process.stdin.write(f"{name}\n".encode())
                 self._process.stdin.flush()
@@ -79,6 +84,7 @@ class Nursery:
                 future = self._waiting.pop(told["name"])
             future.set_result(Ended(told["code"], told["said"]))
         with self._lock:
+            self._gone = True
             self._give_up()
 
     def _give_up(self) -> None:

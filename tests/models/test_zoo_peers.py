@@ -33,7 +33,8 @@ def torchvision_models() -> Any:
     return torchvision.models
 
 
-def compare(source: Any, name: str, folder: Path) -> None:
+def answers_alike(source: Any, name: str, folder: Path) -> bool:
+    """Whether what is imported from a file of `source` gives its logits."""
     torch.manual_seed(0)
     source = source.eval()
     save_file({key: value.contiguous() for key, value in source.state_dict().items()}, folder / "w.safetensors")
@@ -42,21 +43,21 @@ def compare(source: Any, name: str, folder: Path) -> None:
     with torch.no_grad():
         expected, found = source(images), model(images)
     expected = expected if isinstance(expected, torch.Tensor) else expected.logits
-    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    return bool((found - expected).abs().max() <= 1e-5 * expected.abs().max())
 
 
 @pytest.mark.peers
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision(name: str, tmp_path: Path) -> None:
     options = {"init_weights": True, "transform_input": False} if name == "googlenet" else {}
-    compare(getattr(torchvision_models(), name.replace("-", "_"))(**options), name, tmp_path)
+    assert answers_alike(getattr(torchvision_models(), name.replace("-", "_"))(**options), name, tmp_path)
 
 
 @pytest.mark.peers
 @pytest.mark.parametrize("name", ["vgg11", "vgg13-bn", "resnet34", "resnet101", "densenet169"])
 def test_timm(name: str, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm", exc_type=ImportError)
-    compare(timm.create_model(name.replace("-", "_")), name, tmp_path)
+    assert answers_alike(timm.create_model(name.replace("-", "_")), name, tmp_path)
 
 
 @pytest.mark.peers
@@ -64,4 +65,4 @@ def test_timm(name: str, tmp_path: Path) -> None:
 def test_transformers(name: str, depths: tuple[int, ...], tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", exc_type=ImportError)
     config = transformers.ResNetConfig(depths=list(depths), num_labels=1000)
-    compare(transformers.ResNetForImageClassification(config), name, tmp_path)
+    assert answers_alike(transformers.ResNetForImageClassification(config), name, tmp_path)
